@@ -1,0 +1,264 @@
+//! The configuration as the rest of the program reads it: validated, defaults filled in, units converted once.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration of one process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where XDR connections are accepted.
+    pub service: Service,
+    /// Where records go, in the order of the file.
+    pub destinations: Vec<Destination>,
+    /// Which destinations a record goes to; `None`: no route, records are skipped with a warning.
+    pub routing: Option<Routing>,
+    /// How a record is written.
+    pub format: Format,
+    /// Where log lines go.
+    pub logging: Logging,
+    /// Cores and memory.
+    pub executors: Executors,
+    /// Named bounds.
+    pub limits: Limits,
+}
+
+/// `service`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Addresses to bind; `0.0.0.0` unless set.
+    pub addresses: Vec<IpAddr>,
+    /// Clear-text ports, each bound on each address; 8080 unless set.
+    pub ports: Vec<u16>,
+    /// Records in flight in the whole process; 32,768 unless set.
+    pub max_concurrent_records: u32,
+    /// Bytes of one read from an XDR connection; `None`: the executor's own default.
+    pub socket_receive_buffer_bytes: Option<u32>,
+}
+
+/// `destinations.NAME`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Destination {
+    /// Its name in the file.
+    pub name: String,
+    /// At least one.
+    pub urls: Vec<Url>,
+    /// HTTP/2 unless set.
+    pub protocol: Protocol,
+    /// From leaving the queue to the end of the response; 1 s unless set.
+    pub call_timeout: Duration,
+    /// 300 ms unless set.
+    pub connect_timeout: Duration,
+    /// Process-wide, per URL; 1 unless set.
+    pub max_connections_per_endpoint: u32,
+    /// Records that wait for a connection or stream, process-wide, per URL; 32,768 unless set.
+    pub max_request_queued_per_endpoint: u32,
+    /// Streams per HTTP/2 connection; 256 unless set; the peer's limit if that is lower.
+    pub http2_max_concurrent_streams: u32,
+    /// Status codes that count as success; 200 to 299 unless set.
+    pub success: StatusSet,
+}
+
+/// An `http` URL, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Host as in the file, without brackets around an IPv6 address.
+    pub host: String,
+    /// 80 unless given.
+    pub port: u16,
+    /// Path and query, at least `/`.
+    pub path: String,
+}
+
+impl Url {
+    /// Host and port as the `Host` header and `:authority` give them: IPv6 in brackets, port 80 left out.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}{}", self.authority(), self.path)
+    }
+}
+
+/// HTTP version spoken to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `HTTP_1_1`: one request at a time on a kept-alive connection.
+    Http1,
+    /// `HTTP_2`, by prior knowledge on clear text.
+    Http2,
+}
+
+/// A set of HTTP status codes (100 to 599), one bit each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusSet {
+    bits: [u64; 8],
+}
+
+impl StatusSet {
+    /// No code.
+    pub const fn empty() -> StatusSet {
+        StatusSet { bits: [0; 8] }
+    }
+
+    /// 200 to 299.
+    pub fn successful() -> StatusSet {
+        let mut set = StatusSet::empty();
+        for code in 200..300 {
+            set.insert(code);
+        }
+        set
+    }
+
+    /// Adds `code`; anything outside 100 to 599 is left out.
+    pub fn insert(&mut self, code: u16) {
+        if let Some((word, bit)) = Self::place(code)
+            && let Some(bits) = self.bits.get_mut(word)
+        {
+            *bits |= 1 << bit;
+        }
+    }
+
+    /// Whether `code` is in the set.
+    pub fn contains(&self, code: u16) -> bool {
+        Self::place(code).is_some_and(|(word, bit)| self.bits.get(word).is_some_and(|bits| bits >> bit & 1 == 1))
+    }
+
+    /// The codes, ascending.
+    pub fn codes(&self) -> impl Iterator<Item = u16> + '_ {
+        (100..600).filter(|code| self.contains(*code))
+    }
+
+    fn place(code: u16) -> Option<(usize, u32)> {
+        let index = code.checked_sub(100).filter(|index| *index < 500)?;
+        Some((usize::from(index / 64), u32::from(index % 64)))
+    }
+}
+
+/// `routing`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routing {
+    /// `static-multi-destination`: indices into [`Config::destinations`], without repetition, at least one.
+    Destinations(Vec<usize>),
+    /// `skip`: acked 0, not delivered.
+    Skip,
+}
+
+/// `format`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// Typed JSON.
+    Json {
+        /// Numbers as map keys become strings; true unless set.
+        stringify_map_keys: bool,
+    },
+    /// Flat JSON.
+    FlatJson {
+        /// The member that holds the metadata object.
+        metadata_key: String,
+        /// Numbers as map keys become strings; true unless set.
+        stringify_map_keys: bool,
+    },
+}
+
+/// `logging`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// Log file; `None`: console.
+    pub file: Option<PathBuf>,
+    /// Console, too; true if there is no file.
+    pub console: bool,
+    /// `simple` or `json`.
+    pub format: LogFormat,
+    /// Logger name to level, in the order of the file; `root` is the default level.
+    pub levels: Vec<(String, LogLevel)>,
+}
+
+/// Layout of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-12-08 14:53:50.607 GMT INFO  server - text`.
+    Simple,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Least severe level that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And information.
+    Info,
+    /// And debugging.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `executors`, our own section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executors {
+    /// Which cores; resolved against the machine at start.
+    pub cores: Cores,
+    /// Pin each executor to its core; true unless set.
+    pub pin: bool,
+    /// Process-wide bound of bytes in flight; 256 MiB unless set.
+    pub in_flight_bytes: u64,
+    /// An executor that stands still longer ends the process with exit code 70; 5 s unless set.
+    pub heartbeat_limit: Duration,
+    /// How long an idle executor spins before it sleeps; zero unless set.
+    pub busy_poll: Duration,
+}
+
+/// `executors.cores`, or `service.io-threads` when `executors` is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cores {
+    /// Every usable core.
+    All,
+    /// So many of the usable cores; more than there are is an error.
+    Count(usize),
+    /// At most so many of the usable cores (from `io-threads`; an excess is logged).
+    AtMost(usize),
+    /// Exactly these.
+    List(Vec<usize>),
+}
+
+/// `limits`, our own section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From the read that completes a frame to its ack; 7 s unless set, 1 s to 9 s.
+    pub record_deadline: Duration,
+    /// How long a shutdown waits for what is in flight; 8 s unless set.
+    pub drain: Duration,
+    /// Largest frame, after decompression too; 16 MiB unless set.
+    pub max_frame_bytes: u32,
+    /// Deepest nesting of lists and maps; 256 unless set.
+    pub max_depth: u32,
+    /// A frame without progress closes its connection; 30 s unless set.
+    pub partial_frame_timeout: Duration,
+    /// A peer that does not read its acks; 10 s unless set.
+    pub ack_write_timeout: Duration,
+    /// TCP keep-alive on XDR connections; 60 s unless set.
+    pub xdr_keepalive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            record_deadline: Duration::from_secs(7),
+            drain: Duration::from_secs(8),
+            max_frame_bytes: 16 << 20,
+            max_depth: 256,
+            partial_frame_timeout: Duration::from_secs(30),
+            ack_write_timeout: Duration::from_secs(10),
+            xdr_keepalive: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Log lines, written by one background thread.
