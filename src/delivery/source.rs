@@ -10,6 +10,9 @@ use crate::wire::frame::Assembler;
 /// Acks that are encoded at a time; one write carries as many.
 const ACKS_PER_WRITE: usize = 2048;
 
+/// What a connection without acks to write keeps for the next ones.
+const IDLE_ACK_BYTES: usize = 2048;
+
 /// Records of one connection without a released code. Beyond it the connection is not read: rejected frames cost
 /// no budget, but each has a place here.
 pub const WINDOW_LIMIT: usize = 65_536;
@@ -85,7 +88,7 @@ impl Source {
                 self.acks.extend_from_slice(&ack::encode(code));
                 released(code);
             }
-            if self.acks.is_empty() && self.acks.capacity() > ack::LEN * 64 {
+            if self.acks.is_empty() && self.acks.capacity() > IDLE_ACK_BYTES {
                 // An idle connection keeps next to nothing.
                 self.acks = Vec::new();
             }

@@ -7,7 +7,7 @@ use super::super::flight::Stage;
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
-use crate::http::{Exchange, Request};
+use crate::http::{Exchange, ExchangeLimits, Request};
 use crate::policy::Route;
 use crate::time::Time;
 use crate::wire::ack;
@@ -189,7 +189,8 @@ impl Engine {
         };
         let wanted = entry.wanted(streams).min(at_once.saturating_sub(entry.connecting));
         for _ in 0..wanted {
-            let exchange = Exchange::new(destination.protocol, Rc::clone(&entry.target), streams);
+            let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
+            let exchange = Exchange::new(destination.protocol, Rc::clone(&entry.target), limits);
             let Some(key) = self.connections.insert(Connection::new(endpoint, exchange, now)) else { return };
             entry.connecting += 1;
             self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });

@@ -8,7 +8,7 @@ use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
 use crate::policy::Route;
-use crate::record::{self, ChangeRecord, DecodeLimits};
+use crate::record::{self, ChangeRecord};
 use crate::time::{Now, Time};
 use crate::wire::ack;
 use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
@@ -57,7 +57,7 @@ impl Engine {
         loop {
             // Room first: a frame that was taken out of the assembler has to be answered.
             if !self.rejecting && !self.admits(key, 0) {
-                if rest.is_empty() && !assembler.has_kept() {
+                if rest.is_empty() && !assembler.has_frames() {
                     return End::UsedUp;
                 }
                 assembler.keep(rest);
@@ -106,16 +106,15 @@ impl Engine {
 
     /// Decides about one frame, and writes its body if it is to be delivered.
     fn judge(&mut self, key: Key, frame: &Frame<'_>, now: Now) -> Verdict {
-        let limits = DecodeLimits { max_depth: self.limits.max_depth };
         // The inflater is taken out for as long as the record borrows its buffer.
         let mut inflater = std::mem::take(&mut self.inflater);
         let verdict = match frame.kind {
-            FrameKind::Message => match record::decode(frame.body, limits) {
+            FrameKind::Message => match record::decode(frame.body) {
                 Ok(record) => self.judge_record(key, &record, now),
                 Err(fault) => self.bad_content(key, &fault, now.monotonic),
             },
             FrameKind::Compressed => match inflater.inflate(frame.body, self.frame_limits) {
-                Ok(body) => match record::decode(body, limits) {
+                Ok(body) => match record::decode(body) {
                     Ok(record) => self.judge_record(key, &record, now),
                     Err(fault) => self.bad_content(key, &fault, now.monotonic),
                 },

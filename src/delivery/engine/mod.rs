@@ -30,7 +30,7 @@ use super::source::Source;
 use super::table::{Key, Table};
 use crate::config::model::Limits;
 use crate::format::{Formatter, Notes};
-use crate::logging::RateLimit;
+use super::limit::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::time::Time;
