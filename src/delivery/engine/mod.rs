@@ -39,6 +39,7 @@ use crate::wire::frame::FrameLimits;
 
 pub use setup::SharedLimits;
 pub use sources::Input;
+pub use timers::{BUSY_TICK, IDLE_TICK};
 
 /// A record without room waits this long unread; then frames are answered 18 without being dispatched, since unread
 /// frames would age until the server resets their connection.
