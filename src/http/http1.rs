@@ -94,7 +94,10 @@ impl Http1 {
         if attempt.sent == 0 {
             // Whatever its status says, it is not about this request.
             self.finish(Outcome::Failed { kind: FailureKind::Malformed, processed: Processed::No });
-            self.close("the peer answered before it was asked");
+            self.close(match bytes {
+                [b'H', ..] => "the peer answered before it was asked",
+                _ => response::other_protocol(bytes),
+            });
             return;
         }
         attempt.answered = true;
@@ -186,3 +189,6 @@ impl Http1 {
         self.why.get_or_insert(why);
     }
 }
+
+#[cfg(test)]
+mod tests;

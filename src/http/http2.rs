@@ -226,7 +226,13 @@ impl Http2 {
 
     /// See [`super::Exchange::transmit`].
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        let unread = self.pipe.borrow().unread() > 0;
         self.drive();
+        if unread {
+            // Reading had stopped because there was no room to answer.
+            self.poll_ready_slots();
+            self.settle();
+        }
         let mut pipe = self.pipe.borrow_mut();
         if pipe.blocked {
             pipe.blocked = false;

@@ -10,6 +10,8 @@ mod head;
 use chunked::{Chunked, Step};
 use head::{Framing, Head};
 
+pub(super) use head::other_protocol;
+
 /// Interim responses (1xx) before the final one. Without it a peer sends them for ever.
 const MAX_INTERIM: u32 = 16;
 
@@ -167,7 +169,7 @@ impl ResponseReader {
         match head.framing {
             Framing::None | Framing::Length(0) => return true,
             Framing::Length(length) => self.phase = Phase::Length(length),
-            Framing::Chunked => self.phase = Phase::Chunked(Chunked::new(self.max_head_bytes)),
+            Framing::Chunked => self.phase = Phase::Chunked(Chunked::new(self.max_head_bytes, self.max_body_bytes)),
             Framing::UntilClose => {
                 self.keep = false;
                 self.phase = Phase::UntilClose;
@@ -187,7 +189,7 @@ pub fn fuzz(data: &[u8]) {
 }
 
 /// What a response comes to when it is read in pieces of `size` bytes: status and whether the connection is kept, and
-/// how many bytes it took.
+/// how many bytes it took; else the status of one that the end of the connection completes, 0 for a malformed one.
 fn read_all(response: &[u8], size: usize) -> Result<(u16, bool, usize), Option<u16>> {
     let mut reader = ResponseReader::new(1 << 10, 1 << 10);
     let mut before = 0;
@@ -197,7 +199,7 @@ fn read_all(response: &[u8], size: usize) -> Result<(u16, bool, usize), Option<u
             // Where a body that is over the limit is left depends on the read; nothing after it is looked at.
             Progress::Done { status, keep: false, .. } => return Ok((status, false, 0)),
             Progress::Done { status, keep, consumed } => return Ok((status, keep, before + consumed)),
-            Progress::Malformed(_) => return Err(None),
+            Progress::Malformed(_) => return Err(Some(0)),
         }
     }
     Err(reader.end())

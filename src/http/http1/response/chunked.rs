@@ -11,6 +11,8 @@ pub(super) struct Chunked {
     digits: u32,
     /// Bytes of extensions and trailers that may still come.
     extra: usize,
+    /// Bytes of chunk data after which reading stops.
+    max_body: usize,
 }
 
 /// What a read came to.
@@ -39,11 +41,12 @@ enum State {
 
 impl Chunked {
     /// At the first chunk size; `extra`: bytes of extensions and trailers that are taken in all.
-    pub(super) fn new(extra: usize) -> Chunked {
-        Chunked { state: State::Size, size: 0, digits: 0, extra }
+    pub(super) fn new(extra: usize, max_body: usize) -> Chunked {
+        Chunked { state: State::Size, size: 0, digits: 0, extra, max_body }
     }
 
-    /// Takes bytes, adds those of the body to `body`, and says how many it took.
+    /// Takes bytes, adds those of the body to `body`, and says how many it took. It stops where the body is over its
+    /// limit, so that what comes after is not looked at, however the bytes were cut.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut usize) -> Result<(usize, Step), &'static str> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
@@ -54,6 +57,9 @@ impl Chunked {
                 taken += length;
                 if self.size == 0 {
                     self.state = State::DataCr;
+                }
+                if *body > self.max_body {
+                    break;
                 }
                 continue;
             }

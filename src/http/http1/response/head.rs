@@ -43,7 +43,17 @@ pub(super) fn find_end(partial: &[u8], rest: &[u8]) -> Option<usize> {
 /// Whether `bytes` can be the beginning of a response: what cannot is found out before its end is waited for.
 pub(super) fn check_start(bytes: &[u8]) -> Result<(), &'static str> {
     let length = bytes.len().min(START.len());
-    if bytes.get(..length) == START.get(..length) { Ok(()) } else { Err("what came is not HTTP/1") }
+    if bytes.get(..length) == START.get(..length) { Ok(()) } else { Err(other_protocol(bytes)) }
+}
+
+/// In words, what a peer speaks that does not answer in HTTP/1.
+pub(in crate::http::http1) fn other_protocol(bytes: &[u8]) -> &'static str {
+    match bytes {
+        // The length of a SETTINGS or GOAWAY frame, which is what an HTTP/2 server says first.
+        [0, ..] => "this URL speaks HTTP/2; set protocol: HTTP_2",
+        [0x15, ..] => "this URL speaks TLS; clear-text HTTP/1.1 was tried",
+        _ => "what came is not HTTP/1",
+    }
 }
 
 impl Head {
