@@ -7,6 +7,7 @@
 
 pub mod model;
 
+pub mod cores;
 pub mod effective;
 
 mod context;

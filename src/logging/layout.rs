@@ -1,8 +1,10 @@
 //! One event as one line.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -18,7 +20,7 @@ pub fn line(format: LogFormat, since_epoch: Duration, event: &Event<'_>) -> Stri
     event.record(&mut text);
     match format {
         LogFormat::Simple => {
-            let fields: String = text.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            let fields: String = text.fields.iter().map(|(name, value)| format!(" {name}={}", plain(value))).collect();
             simple(since_epoch, metadata.level(), metadata.target(), &format!("{}{fields}", text.message))
         }
         LogFormat::Json => json(since_epoch, metadata.level(), metadata.target(), &text.message, &text.fields),
@@ -43,22 +45,30 @@ pub fn json(
     level: &Level,
     logger: &str,
     message: &str,
-    fields: &[(&'static str, String)],
+    fields: &[(&'static str, Value)],
 ) -> String {
     let (date, time) = civil(since_epoch);
     let mut object = serde_json::Map::new();
-    let mut put = |name: &str, value: String| object.insert(name.to_owned(), serde_json::Value::String(value));
+    let mut put = |name: &str, value: String| object.insert(name.to_owned(), Value::String(value));
     put("time", format!("{date}T{time}Z"));
     put("level", level.as_str().to_owned());
     put("logger", logger.to_owned());
     put("message", cut(message).to_owned());
     if !fields.is_empty() {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), cut(value).to_owned().into()));
-        object.insert("fields".to_owned(), serde_json::Value::Object(fields.collect()));
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        object.insert("fields".to_owned(), Value::Object(fields.collect()));
     }
-    let mut line = serde_json::Value::Object(object).to_string();
+    let mut line = Value::Object(object).to_string();
     line.push('\n');
     line
+}
+
+/// Text without quotes, anything else as in JSON.
+fn plain(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
 }
 
 fn cut(text: &str) -> &str {
@@ -91,10 +101,22 @@ fn civil(since_epoch: Duration) -> (String, String) {
 #[derive(Default)]
 struct Text {
     message: String,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, Value)>,
 }
 
 impl Visit for Text {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.fields.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.fields.push((field.name(), value.into()));
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         self.record_debug(field, &format_args!("{value}"));
     }
@@ -104,7 +126,7 @@ impl Visit for Text {
             // Writing to a String cannot fail.
             let _ = write!(self.message, "{value:?}");
         } else {
-            self.fields.push((field.name(), format!("{value:?}")));
+            self.fields.push((field.name(), cut(&format!("{value:?}")).into()));
         }
     }
 }

@@ -69,7 +69,7 @@ fn json_lines_are_objects_for_an_independent_reader() {
     assert_eq!(lines[0]["level"], "ERROR");
     assert_eq!(lines[0]["logger"], "server");
     assert_eq!(lines[0]["fields"]["peer"], "127.0.0.1:1");
-    assert_eq!(lines[0]["fields"]["count"], "3");
+    assert_eq!(lines[0]["fields"]["count"], 3);
     assert_eq!(lines[0]["time"].as_str().unwrap().len(), "2022-12-08T14:53:50.607Z".len());
 }
 
