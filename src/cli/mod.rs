@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod machine;
 pub mod run;
 
 use std::ffi::OsString;

@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Reads every setting that works from `root`.
 pub fn convert(context: &mut Context<'_>, root: &Node) -> Config {
-    let root = View::root(context, root);
+    let root = View::root(root);
     let limits = limits(context, &root);
     let service = service::read(context, &root);
     let destinations = destinations::read(context, &root, &limits);

@@ -58,12 +58,18 @@ fn one(context: &mut Context<'_>, entry: &Entry, key: &Key, path: &str, report_l
 /// known here.
 fn unknown_message(name: &str, known: &'static Section) -> String {
     let wanted = normal(name);
-    let elsewhere: Vec<&str> = schema::ALL
-        .iter()
-        .filter(|section| section.path != known.path && section.keys.iter().any(|key| key.name == wanted))
-        .map(|section| section.path)
-        .collect();
     let near = nearest(&wanted, known.keys.iter().map(|key| key.name));
+    if near == Some(wanted.as_str()) {
+        return format!("unknown key; write `{wanted}`");
+    }
+    let others = || schema::ALL.iter().filter(|section| section.path != known.path);
+    let has = |section: &Section, only_working: bool| {
+        section.keys.iter().any(|key| key.name == wanted && (works(key) || !only_working))
+    };
+    // Nobody should be led to a key that does not work while there is one that does.
+    let only_working = others().any(|section| has(section, true));
+    let elsewhere: Vec<&str> =
+        others().filter(|section| has(section, only_working)).map(|section| section.path).collect();
     match (near, elsewhere.is_empty()) {
         (Some(near), true) => format!("unknown key; write `{near}`"),
         (near, false) => {

@@ -7,6 +7,7 @@
 
 pub mod model;
 
+pub mod cores;
 pub mod effective;
 
 mod context;
@@ -98,6 +99,12 @@ pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
         context.fault(fault.at, &fault.path, fault.message);
     }
     let config = match root.filter(|root| !root.is_null()) {
+        Some(root) if !matches!(root.kind, yaml::Kind::Map(_)) => {
+            let message =
+                format!("{} where `key: value` lines are needed; begin with `service:`", value::describe(&root));
+            context.fault(root.at, "", message);
+            None
+        }
         Some(root) => {
             keys::check(&mut context, &root);
             Some(convert::convert(&mut context, &root))

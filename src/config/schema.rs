@@ -151,23 +151,23 @@ pub static ROOT: Section = Section {
         works("logging").of(&LOGGING),
         works("executors").of(&EXECUTORS),
         works("limits").of(&LIMITS),
-        later("bin-transforms", "take it out; all bins are delivered under their own names")
+        later("bin-transforms", "take it out (all bins are delivered under their own names)")
             .of(&BIN_TRANSFORMS)
             .unless(is_empty),
-        later("batching", "take it out; each record is a request of its own").of(&BATCHING).unless(not_enabled),
-        later("record-ordering", "take it out; versions of a record may then overtake each other")
+        later("batching", "take it out (each record is a request of its own)").of(&BATCHING).unless(not_enabled),
+        later("record-ordering", "take it out (versions of a record may then overtake each other)")
             .of(&RECORD_ORDERING)
             .unless(not_enable),
-        later("namespaces", "take it out; the settings of the top level hold for every namespace and set")
+        later("namespaces", "take it out (the settings of the top level hold for every namespace and set)")
             .named(&NAMESPACE)
             .unless(is_empty),
-        later("port-based-config", "take it out; the settings of the top level hold for every port")
+        later("port-based-config", "take it out (the settings of the top level hold for every port)")
             .named(&PORT)
             .unless(is_empty),
         Key::java("custom-transformer"),
-        later("content-errors", "take it out; a record that cannot be decoded is acked as a permanent failure")
+        later("content-errors", "take it out (a record that cannot be decoded is acked as a permanent failure)")
             .unless(is_permanent_word),
-        later("rejected-file", "take it out; rejected records are logged and counted"),
+        later("rejected-file", "take it out (rejected records are logged and counted)"),
         later("rejected-file-max-bytes", TAKE_OUT),
     ],
 };
@@ -185,11 +185,11 @@ static SERVICE: Section = Section {
         works("max-concurrent-requests"),
         works("socket-receive-buffer-bytes"),
         later("tls", "take the section out and name a clear-text port in `service.port`").of(&SERVICE_TLS),
-        later("manage", "take the section out; there is no metrics port yet").of(&MANAGE),
-        later("cluster-name", "take it out; it names a label of metrics, which there are none of yet"),
+        later("manage", "take the section out (there is no metrics port yet)").of(&MANAGE),
+        later("cluster-name", "take it out (it names a label of metrics, which there are none of yet)"),
         later("enable-tcp-xdr-ack-buffering", "write `true`, which is the default: many acks go out in one write")
             .unless(is_true),
-        later("http2-max-concurrent-streams", "take it out; it belongs to HTTP ingress"),
+        later("http2-max-concurrent-streams", "take it out (it belongs to HTTP ingress)"),
         later("allowed-networks", "take it out and use a firewall").unless(is_empty),
     ],
 };
@@ -245,14 +245,14 @@ static DESTINATION: Section = Section {
         works("max-request-queued-per-endpoint"),
         works("http2-max-concurrent-streams"),
         works("http-success-status-codes"),
-        later("compression", "take it out or write `none`; bodies are sent as they are").unless(is_none_word),
-        later("compression-threshold", "take it out; bodies are not compressed").unless(is_zero),
-        later("tls", "take the section out; only http URLs work").of(&DESTINATION_TLS),
-        later("connection-ttl", "take it out or write `-1`; connections are kept").unless(is_negative),
-        later("health-check", "take it out; every URL is offered records").of(&HEALTH_CHECK).unless(not_enabled),
-        later("headers", "take it out; Content-Type and aerospike-digest are sent").free().unless(is_empty),
-        later("retry-after-cap", "take it out; Retry-After is not looked at"),
-        later("permanent-status-codes", "take it out or write `[]`; every failure is temporary").unless(is_empty),
+        later("compression", "take it out or write `none` (bodies are sent as they are)").unless(is_none_word),
+        later("compression-threshold", "take it out (bodies are not compressed)").unless(is_zero),
+        later("tls", "take the section out (only http URLs work)").of(&DESTINATION_TLS),
+        later("connection-ttl", "take it out or write `-1` (connections are kept)").unless(is_negative),
+        later("health-check", "take it out (every URL is offered records)").of(&HEALTH_CHECK).unless(not_enabled),
+        later("headers", "take it out (Content-Type and aerospike-digest are sent)").free().unless(is_empty),
+        later("retry-after-cap", "take it out (Retry-After is not looked at)"),
+        later("permanent-status-codes", "take it out or write `[]` (every failure is temporary)").unless(is_empty),
     ],
 };
 
@@ -300,11 +300,11 @@ static FORMAT: Section = Section {
         works("mode"),
         works("metadata-key"),
         works("stringify-map-keys"),
-        later("schema", "take it out; it belongs to `mode: avro`"),
-        later("schema-file", "take it out; it belongs to `mode: avro`"),
-        later("delete-metadata", "take it out; it belongs to `mode: message-pack`").unless(is_false),
-        later("non-finite-floats", "take it out; NaN and infinities are written as strings"),
-        later("invalid-utf8", "take it out; text that is not UTF-8 is written with U+FFFD"),
+        later("schema", "take it out (it belongs to `mode: avro`)"),
+        later("schema-file", "take it out (it belongs to `mode: avro`)"),
+        later("delete-metadata", "take it out (it belongs to `mode: message-pack`)").unless(is_false),
+        later("non-finite-floats", "take it out (NaN and infinities are written as strings)"),
+        later("invalid-utf8", "take it out (text that is not UTF-8 is written with U+FFFD)"),
         Key { name: "class", status: Status::Java, shape: Shape::Value },
         Key { name: "batch-formatter-class", status: Status::Java, shape: Shape::Value },
         Key::java("params"),
@@ -390,8 +390,8 @@ static LOGGING: Section = Section {
         works("enable-console-logging"),
         works("levels").free(),
         works("format"),
-        later("max-history", "take it out; the file is not rotated, use logrotate with `copytruncate`"),
-        later("ticker-interval", "take it out; there are no ticker lines yet"),
+        later("max-history", "take it out (the file is not rotated, use logrotate with `copytruncate`)"),
+        later("ticker-interval", "take it out (there are no ticker lines yet)"),
     ],
 };
 

@@ -11,6 +11,7 @@ pub fn describe(node: &Node) -> String {
         Kind::List(_) => "a list".to_owned(),
         Kind::Map(_) => "a section".to_owned(),
         Kind::Scalar { .. } if node.is_null() => "no value".to_owned(),
+        Kind::Scalar { text, .. } if text.contains('\n') => "a block of text".to_owned(),
         Kind::Scalar { text, plain: false } => format!("text in quotes, {}", shown(text)),
         Kind::Scalar { text, plain: true } => shown(text),
     }

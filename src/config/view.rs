@@ -22,12 +22,7 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The top level.
-    pub fn root(context: &mut Context<'_>, node: &'a Node) -> View<'a> {
-        if !matches!(node.kind, Kind::Map(_)) {
-            let message =
-                format!("{} where `key: value` lines are needed; begin with `service:`", value::describe(node));
-            context.fault(node.at, "", message);
-        }
+    pub fn root(node: &'a Node) -> View<'a> {
         View { path: String::new(), at: Pos::START, entries: entries(node) }
     }
 
@@ -43,7 +38,7 @@ impl<'a> View<'a> {
     pub fn of(context: &mut Context<'_>, entry: &'a Entry, path: String) -> View<'a> {
         if !matches!(entry.value.kind, Kind::Map(_)) && !entry.value.is_null() {
             let message =
-                format!("{} where a section is needed; write its keys below, indented", value::describe(&entry.value));
+                format!("{} where a section is needed; {}", value::describe(&entry.value), section_hint(&entry.value));
             context.fault(entry.value.at, &path, message);
         }
         View { path, at: entry.key_at, entries: entries(&entry.value) }
@@ -197,6 +192,13 @@ impl<'a> View<'a> {
             }
         }
         good.then(|| values.into_iter().map(|(value, _)| value).collect())
+    }
+}
+
+fn section_hint(node: &Node) -> &'static str {
+    match node.plain() {
+        Some(text) if text.contains(':') => "write `key: value`, with a space after the colon",
+        _ => "write its keys below, indented",
     }
 }
 

@@ -130,9 +130,9 @@ pub fn read(text: &str) -> (Option<Node>, Vec<YamlFault>) {
     };
     let root = match builder.document() {
         Ok(root) => root,
-        Err(Stop { at, message }) => {
-            let message = hint_at(text, at, message);
-            builder.fault(at, message);
+        Err(stop) => {
+            let message = if stop.ours { stop.message } else { with_hint(text, stop.at, &stop.message) };
+            builder.fault(stop.at, message);
             None
         }
     };
@@ -161,25 +161,34 @@ fn forbidden_character(text: &str) -> Option<YamlFault> {
 }
 
 /// Adds what the parser cannot know about the most frequent mistakes.
-fn hint_at(text: &str, at: Pos, message: String) -> String {
+fn with_hint(text: &str, at: Pos, message: &str) -> String {
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let before = text.lines().nth(at.line.saturating_sub(2)).unwrap_or_default();
     let tab = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
-    if tab(line) || tab(before) {
-        format!("not valid YAML: {message}; the indentation has a tab: write spaces")
+    let hint = if tab(line) || tab(before) {
+        "there is a tab in the indentation: write spaces"
+    } else if message.contains("anchor") {
+        "write `&name` at a value above before `*name`, or quote a text that begins with `*` or `&`"
     } else if message.contains("':'") {
-        format!(
-            "not valid YAML: {message}; write `key: value`, with a space after the colon, indented like its neighbours"
-        )
+        "close the bracket or quote before it, or write `key: value` with a space after the colon"
     } else {
-        format!("not valid YAML: {message}; check indentation, quotes and brackets here and on the line before")
-    }
+        "check indentation, quotes and brackets here and on the line before"
+    };
+    format!("not valid YAML: {message}; {hint}")
 }
 
 /// Reading cannot go on.
 struct Stop {
     at: Pos,
     message: String,
+    /// Whether the message is ours and complete, or the parser's.
+    ours: bool,
+}
+
+impl Stop {
+    fn new(at: Pos, message: String) -> Stop {
+        Stop { at, message, ours: true }
+    }
 }
 
 struct Builder<'a> {
@@ -201,7 +210,7 @@ impl<'a> Builder<'a> {
             Some(Ok((event, span))) => Ok((event, position(&span))),
             Some(Err(error)) => {
                 let at = Pos { line: error.marker().line().max(1), column: error.marker().col() + 1 };
-                Err(Stop { at, message: error.info().to_owned() })
+                Err(Stop { at, message: error.info().to_owned(), ours: false })
             }
             None => Ok((Event::StreamEnd, Pos::START)),
         }
@@ -226,7 +235,7 @@ impl<'a> Builder<'a> {
     /// The value that begins with `event`. `key_at` is where an empty value is said to stand.
     fn value(&mut self, event: Event<'a>, at: Pos, key_at: Pos, depth: usize) -> Result<Node, Stop> {
         if depth > MAX_DEPTH {
-            return Err(Stop { at, message: format!("nested more than {MAX_DEPTH} levels deep") });
+            return Err(Stop::new(at, format!("nested more than {MAX_DEPTH} levels deep; write it flatter")));
         }
         self.count(at, 1)?;
         let (kind, anchor) = match event {
@@ -243,7 +252,7 @@ impl<'a> Builder<'a> {
                 (Kind::Map(self.map(depth)?), anchor)
             }
             Event::Alias(anchor) => return self.alias(anchor, at),
-            _ => return Err(Stop { at, message: "ends in the middle of a value".to_owned() }),
+            _ => return Err(Stop::new(at, "ends in the middle of a value; write the rest".to_owned())),
         };
         let empty = matches!(&kind, Kind::Scalar { text, plain: true } if text.is_empty());
         let node = Node { at: if empty { key_at } else { at }, kind };
@@ -257,23 +266,23 @@ impl<'a> Builder<'a> {
     fn count(&mut self, at: Pos, more: usize) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > MAX_NODES {
-            return Err(Stop {
+            return Err(Stop::new(
                 at,
-                message: format!("more than {MAX_NODES} keys and values once aliases are written out"),
-            });
+                format!("more than {MAX_NODES} keys and values once aliases are written out; write fewer"),
+            ));
         }
         Ok(())
     }
 
     fn alias(&mut self, anchor: usize, at: Pos) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(Stop { at, message: "an alias to a value that contains it".to_owned() });
+            return Err(Stop::new(at, "an alias to a value that contains it; write the value out".to_owned()));
         };
         let size = node.size();
         // Counted before it is copied: the copy is what could grow without bound.
         let node = if self.nodes.saturating_add(size) <= MAX_NODES { Some(node.clone()) } else { None };
         self.count(at, size)?;
-        node.ok_or_else(|| Stop { at, message: "too many aliases".to_owned() })
+        node.ok_or_else(|| Stop::new(at, "too many aliases; write fewer".to_owned()))
     }
 
     fn list(&mut self, depth: usize) -> Result<Vec<Node>, Stop> {
