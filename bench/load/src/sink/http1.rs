@@ -235,13 +235,12 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
     }
     if logs {
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-        let header = |header: &httparse::Header<'_>| (header.name.to_ascii_lowercase(), lossy(header.value));
         head.logged = Some(LoggedRequest {
             number: 0,
             version: "HTTP/1.1",
             method: text(request.method),
             path: text(request.path),
-            headers: request.headers.iter().map(|line| header(line)).collect(),
+            headers: request.headers.iter().map(|line| (line.name.to_ascii_lowercase(), lossy(line.value))).collect(),
             body: Vec::new(),
         });
     }
