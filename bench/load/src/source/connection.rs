@@ -168,7 +168,6 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return Err(Fault::Lost),
             };
-            self.backoff_ns = FIRST_BACKOFF_NS;
             let bytes = scratch.get(..length).unwrap_or_default();
             self.split(bytes, &mut take)?;
             if length < scratch.len() {
@@ -206,6 +205,7 @@ impl Connection {
             self.in_flight.push_front(frame);
             return Err(Fault::Violation(text));
         }
+        self.backoff_ns = FIRST_BACKOFF_NS;
         take(frame, code);
         Ok(())
     }
