@@ -18,7 +18,6 @@ pub mod endpoint;
 pub mod engine;
 pub mod flight;
 pub mod lease;
-pub mod limit;
 pub mod source;
 pub mod table;
 pub mod window;

@@ -201,3 +201,15 @@ impl Exchange {
         }
     }
 }
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FailureKind::Closed => "the peer closed the connection before it had answered completely",
+            FailureKind::Reset => "the peer reset the stream",
+            FailureKind::Refused => "the peer refused the stream",
+            FailureKind::GoneAway => "the peer is going away",
+            FailureKind::Malformed => "the answer is not valid HTTP",
+        })
+    }
+}

@@ -37,7 +37,7 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
         endpoint.connecting = endpoint.connecting.saturating_sub(1);
         self.counters.connections_failed += 1;
-        if let Some(left_out) = self.limited.connect.admit(now) {
+        if let Some(left_out) = self.limited.connect.allow(now) {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
         }
         let alone = endpoint.open == 0 && endpoint.connecting == 0;
@@ -119,7 +119,7 @@ impl Engine {
                 connection.stage = ConnectionStage::Closed;
                 let index = connection.endpoint;
                 if let Some(why) = connection.exchange.why_closed()
-                    && let Some(left_out) = self.limited.connect.admit(now)
+                    && let Some(left_out) = self.limited.connect.allow(now)
                 {
                     let url = self.endpoints.get(index).map_or("", |endpoint| endpoint.url.as_str());
                     tracing::info!(target: "server", "{url}: connection closed: {why}{}", more(left_out));

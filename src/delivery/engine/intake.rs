@@ -149,7 +149,7 @@ impl Engine {
         }
         if let Some(why) = self.no_way(now.monotonic) {
             self.counters.refused += 1;
-            if let Some(left_out) = self.limited.refused.admit(now.monotonic) {
+            if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
                     record.identity(), more(left_out));
             }
@@ -169,7 +169,7 @@ impl Engine {
 
     fn bad_content(&mut self, key: Key, fault: &dyn std::fmt::Display, now: Time) -> Verdict {
         self.counters.content_faults += 1;
-        if let Some(left_out) = self.limited.content.admit(now) {
+        if let Some(left_out) = self.limited.content.allow(now) {
             let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
             tracing::warn!(target: "record-parser",
                 "{peer}: record answered 10, which the server does not send again: {fault}{}", more(left_out));
@@ -179,7 +179,7 @@ impl Engine {
 
     fn report_panic(&mut self, key: Key, now: Time) {
         self.counters.panics += 1;
-        if let Some(left_out) = self.limited.panic.admit(now) {
+        if let Some(left_out) = self.limited.panic.allow(now) {
             let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
             tracing::error!(target: "server",
                 "{peer}: a defect of this program stopped the handling of a record, which was answered 11; please report it with the lines above{}",
@@ -271,7 +271,7 @@ impl Engine {
         let Some(source) = self.sources.get_mut(key) else { return };
         source.phase = Phase::Closing;
         self.counters.framing_faults += 1;
-        if let Some(left_out) = self.limited.framing.admit(now) {
+        if let Some(left_out) = self.limited.framing.allow(now) {
             tracing::warn!(target: "server", "{}: connection closed: {error}{}", source.peer, more(left_out));
         }
         self.wake_source(key);

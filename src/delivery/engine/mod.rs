@@ -30,7 +30,7 @@ use super::source::Source;
 use super::table::{Key, Table};
 use crate::config::model::Limits;
 use crate::format::{Formatter, Notes};
-use super::limit::RateLimit;
+use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::time::Time;
@@ -75,7 +75,7 @@ pub struct Connect {
 }
 
 /// Lines that could repeat per record, each with its own limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Limited {
     content: RateLimit,
     framing: RateLimit,
@@ -84,6 +84,21 @@ struct Limited {
     deadline: RateLimit,
     panic: RateLimit,
     connect: RateLimit,
+}
+
+impl Default for Limited {
+    fn default() -> Limited {
+        let limit = RateLimit::per_second;
+        Limited {
+            content: limit(),
+            framing: limit(),
+            refused: limit(),
+            failed: limit(),
+            deadline: limit(),
+            panic: limit(),
+            connect: limit(),
+        }
+    }
 }
 
 /// One executor's connector. See the module.

@@ -68,7 +68,7 @@ impl Engine {
 
     /// One line a second about requests that failed.
     pub(super) fn report_failure(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
-        let Some(left_out) = self.limited.failed.admit(now) else { return };
+        let Some(left_out) = self.limited.failed.allow(now) else { return };
         let Some(attempt) = self.attempts.get(key) else { return };
         let url = self.endpoints.get(attempt.endpoint).map_or("", |endpoint| endpoint.url.as_str());
         let name = self.destinations.get(attempt.destination).map_or("", |destination| destination.name.as_str());

@@ -53,7 +53,7 @@ impl Engine {
         while let Some(key) = self.deadlines.expired(now) {
             any = true;
             self.counters.deadlines += 1;
-            if let Some(left_out) = self.limited.deadline.admit(now) {
+            if let Some(left_out) = self.limited.deadline.allow(now) {
                 tracing::warn!(target: "server", "a record was not delivered within record-deadline and was answered 11, so the server sends it again{}", more(left_out));
             }
             self.end_flight(key, now);
@@ -120,7 +120,7 @@ impl Engine {
             } else {
                 "a frame was not completed within limits.partial-frame-timeout"
             };
-            if let Some(left_out) = self.limited.framing.admit(now) {
+            if let Some(left_out) = self.limited.framing.allow(now) {
                 tracing::warn!(target: "server", "{peer}: connection closed: {why}{}", more(left_out));
             }
             self.source_closed(key);
