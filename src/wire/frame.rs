@@ -143,7 +143,7 @@ impl Assembler {
     /// # Errors
     /// The connection must be closed; the assembler must not be used any more.
     #[inline]
-    pub fn next<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
+    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if self.consumed == self.kept.len() {
             self.release();
             return self.next_from_input(input);
@@ -186,7 +186,7 @@ impl Assembler {
     }
 
     /// The way of nearly every frame: no byte is copied.
-    fn next_from_input<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
+    fn next_from_input<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         let bytes = *input;
         let mut total = 0;
         if let Some(first) = bytes.first_chunk() {
@@ -204,7 +204,7 @@ impl Assembler {
         Ok(None)
     }
 
-    fn next_from_kept<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, FrameError> {
+    fn next_from_kept<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if !self.fill(HEADER_SIZE, input) {
             return Ok(None);
         }
