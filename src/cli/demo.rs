@@ -52,7 +52,7 @@ fn try_demo(args: &DemoArgs) -> Result<u64, Box<dyn std::error::Error>> {
     let Some(address) = connector.addresses().first().copied() else { return Err("the connector listens nowhere".into()) };
     let before = total(&connector);
     let source = Source::spawn(source_config(args, address))?;
-    watch(args, &sink, &source);
+    watch(args, &sink, &source, &connector);
     let sent = source.join()?;
     connector.stop();
     let clean = connector.join();
@@ -82,13 +82,13 @@ fn print_report(args: &DemoArgs, report: &Report, cpu_us_per_record: Option<f64>
 }
 
 /// Prints the first requests and a line a second until the source has finished.
-fn watch(args: &DemoArgs, sink: &SinkHandle, source: &SourceHandle) {
+fn watch(args: &DemoArgs, sink: &SinkHandle, source: &SourceHandle, connector: &Connector) {
     let started = Instant::now();
     let ledger = sink.ledger();
     let mut shown = 0;
     let mut next_line = Duration::from_secs(1);
     let mut before = 0;
-    while !source.is_finished() {
+    while !source.is_finished() && !connector.has_failed() {
         std::thread::sleep(Duration::from_millis(20));
         if shown < SHOWN_REQUESTS {
             for request in ledger.requests(shown) {

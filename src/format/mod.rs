@@ -4,6 +4,15 @@
 //! executor and keeps its scratch memory from record to record. If a record cannot be written, the buffer is left as it
 //! was.
 
+mod bins;
+mod flat_json;
+mod geojson;
+mod json;
+mod members;
+mod metadata;
+mod text;
+mod value;
+
 use crate::config::model;
 use crate::record::{ChangeRecord, DecodeLimits, RecordError};
 
@@ -27,25 +36,38 @@ pub struct Notes {
 /// Writes records in the configured format.
 #[derive(Debug)]
 pub struct Formatter {
-    format: model::Format,
-    limits: DecodeLimits,
+    layout: Layout,
+    values: value::Values,
+}
+
+#[derive(Debug)]
+enum Layout {
+    Json,
+    FlatJson(flat_json::Layout),
 }
 
 impl Formatter {
-    /// For one executor.
+    /// For one executor. `stringify_map_keys` makes no difference to JSON, whose member names are strings anyway: map
+    /// keys are always written as strings.
     pub fn new(format: &model::Format, limits: DecodeLimits) -> Formatter {
-        Formatter { format: format.clone(), limits }
+        let layout = match format {
+            model::Format::Json { .. } => Layout::Json,
+            model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
+        };
+        Formatter { layout, values: value::Values::new(limits) }
     }
 
     /// The `Content-Type` of a body.
-    pub fn content_type(&self) -> &'static str {
-        "application/json"
+    pub const fn content_type(&self) -> &'static str {
+        match self.layout {
+            Layout::Json | Layout::FlatJson(_) => "application/json",
+        }
     }
 
     /// Appends `record`, which arrived at `arrival_unix_ms`, to `out`.
     ///
     /// # Errors
-    /// A value cannot be read, or cannot be expressed in the format; `out` is as it was.
+    /// A value cannot be read, or cannot be expressed in the format; `out` and `notes` are as they were.
     pub fn encode(
         &mut self,
         record: &ChangeRecord<'_>,
@@ -53,7 +75,19 @@ impl Formatter {
         out: &mut Vec<u8>,
         notes: &mut Notes,
     ) -> Result<(), RecordError> {
-        let _ = (record, arrival_unix_ms, out, notes, &self.format, self.limits);
-        Ok(())
+        let (start, notes_before) = (out.len(), *notes);
+        self.values.members.begin(out);
+        let result = match &self.layout {
+            Layout::Json => json::encode(&mut self.values, record, arrival_unix_ms, out, notes),
+            Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
+        };
+        if result.is_err() {
+            out.truncate(start);
+            *notes = notes_before;
+        }
+        result
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,9 +104,11 @@ async fn serve(setup: Setup, engine: Engine) {
         let shell = Rc::clone(&shell);
         glommio::spawn_local(async move { shell.turn.keep().await })
     };
+    let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control));
     beat(&shell, &setup.heartbeat, &setup.snapshot).await;
     messages.cancel().await;
+    opener.cancel().await;
     keeper.cancel().await;
 }
 
@@ -182,9 +184,8 @@ fn drain(shell: &Rc<Shell>) {
 fn open_source(shell: &Rc<Shell>, fd: i32) {
     let stream: TcpStream = sys::adopt(fd);
     let peer = socket2::SockRef::from(&sys::borrow_fd(&stream.as_raw_fd())).peer_addr().ok().and_then(|peer| peer.as_socket());
-    let mut engine = shell.engine.borrow_mut();
     // Without an address the peer has gone already.
-    let key = peer.and_then(|peer| engine.source_open(peer));
+    let key = peer.and_then(|peer| shell.engine.borrow_mut().source_open(peer));
     match key {
         Some(key) => {
             shell.source_tasks.set(shell.source_tasks.get() + 1);

@@ -1,12 +1,13 @@
 //! What the tasks of one executor share.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::delivery::engine::{Engine, Wake};
+use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
 use crate::time::{Now, Time};
 
@@ -79,6 +80,8 @@ pub struct Shell {
     pub source_tasks: Cell<usize>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
+    connects: RefCell<Vec<Connect>>,
+    opener: RefCell<Option<Waker>>,
 }
 
 impl Shell {
@@ -94,6 +97,8 @@ impl Shell {
             source_tasks: Cell::new(0),
             sources: RefCell::default(),
             connections: RefCell::default(),
+            connects: RefCell::default(),
+            opener: RefCell::default(),
         }
     }
 
@@ -108,15 +113,37 @@ impl Shell {
     }
 
     /// Carries out what the engine asks for: wakes tasks, opens connections.
-    pub fn carry_out(self: &Rc<Self>, engine: &mut Engine) {
+    pub fn carry_out(&self, engine: &mut Engine) {
         while let Some(wake) = engine.next_wake() {
             match wake {
                 Wake::Source(key) => self.sources.borrow().wake(key),
                 Wake::Connection(key) => self.connections.borrow().wake(key),
             }
         }
+        let mut connects = self.connects.borrow_mut();
         while let Some(connect) = engine.next_connect() {
-            glommio::spawn_local(super::connection::run(Rc::clone(self), connect)).detach();
+            connects.push(connect);
+        }
+        if !connects.is_empty()
+            && let Some(opener) = self.opener.borrow_mut().take()
+        {
+            opener.wake();
+        }
+    }
+
+    /// The task that opens connections. A task of its own, since the runtime runs a new task at once, inside the call
+    /// that makes it, and that task needs the engine.
+    pub async fn open_connections(self: Rc<Self>) {
+        loop {
+            let connect = poll_fn(|cx| match self.connects.borrow_mut().pop() {
+                Some(connect) => Poll::Ready(connect),
+                None => {
+                    *self.opener.borrow_mut() = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            })
+            .await;
+            glommio::spawn_local(super::connection::run(Rc::clone(&self), connect)).detach();
         }
     }
 }

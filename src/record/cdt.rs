@@ -169,15 +169,16 @@ pub fn walk(cdt: &Cdt<'_>, is_map: bool, max_depth: u32, open: &mut Vec<u64>) ->
             continue;
         }
         *left -= 1;
-        if open.len() > max_depth as usize {
-            return Err((Fault::TooDeep(max_depth), reader.offset()));
-        }
         let offset = reader.offset();
-        match read_token(&mut reader).map_err(|fault| (fault, offset))? {
-            Token::List { count, .. } => open.push(values(count, false)),
-            Token::Map { count, .. } => open.push(values(count, true)),
-            _ => {}
+        let inner = match read_token(&mut reader).map_err(|fault| (fault, offset))? {
+            Token::List { count, .. } => values(count, false),
+            Token::Map { count, .. } => values(count, true),
+            _ => continue,
+        };
+        if open.len() >= max_depth as usize {
+            return Err((Fault::TooDeep(max_depth), offset));
         }
+        open.push(inner);
     }
     match reader.rest().len() {
         0 => Ok(()),

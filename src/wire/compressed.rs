@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_claim_above_the_limit_allocates_nothing() {
         let mut inflater = Inflater::new();
-        for claim in [0, (16 << 20) + 9, 1 << 40, u64::MAX] {
+        for claim in [0, (16 << 20) + 9, (1 << 40) + 1, u64::MAX] {
             let error = inflater.inflate(&compressed(claim, &frame(b"x")), LIMITS).unwrap_err();
             assert!(matches!(error, CompressedError::Claim { .. }), "{claim}: {error}");
         }
@@ -238,7 +238,10 @@ mod tests {
         for at in 8..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x40;
-            assert!(inflater.inflate(&damaged, LIMITS).is_err(), "damage at {at}");
+            // The last byte before the checksum ends in padding, which may change; content may not.
+            if let Ok(body) = inflater.inflate(&damaged, LIMITS) {
+                assert_eq!((at, body), (whole.len() - 5, &inner[HEADER_SIZE..]));
+            }
         }
         assert!(inflater.inflate(&whole, LIMITS).is_ok());
     }

@@ -209,7 +209,7 @@ impl Assembler {
         Ok(None)
     }
 
-    fn next_from_kept<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, FrameError> {
+    fn next_from_kept<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if !self.fill(HEADER_SIZE, input) {
             return Ok(None);
         }

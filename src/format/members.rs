@@ -1,0 +1,177 @@
+//! Members of the JSON objects being written, so that no object ends up with two of the same name.
+//!
+//! Members are written with a comma behind each; [`finish`] turns the last one into the closing bracket. So a member can
+//! be taken out without looking at its neighbours. Names are compared as written: two names whose JSON text is equal are
+//! the same name to a reader, whatever they were before. Work is n log n at worst, whatever the names.
+
+/// Where a member begins, and the hash of its name once it is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    hash: u32,
+    /// Offset in the buffer, from the start of the record.
+    start: u32,
+}
+
+/// Scratch above this many members is given back after the record.
+const KEEP_MEMBERS: usize = 64 << 10;
+
+/// A stack of the members of all open objects.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// Where the record begins in the buffer.
+    base: usize,
+    list: Vec<Member>,
+}
+
+impl Members {
+    /// Begins a record, which is written from the end of `out` on.
+    #[inline]
+    pub(super) fn begin(&mut self, out: &[u8]) {
+        self.base = out.len();
+        self.list.clear();
+        if self.list.capacity() > KEEP_MEMBERS {
+            self.list = Vec::new();
+        }
+    }
+
+    /// What [`Members::finish_object`] wants to know of an object that begins now.
+    #[inline]
+    pub(super) fn mark(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Notes that a member begins at `start` of the buffer.
+    #[inline]
+    pub(super) fn add(&mut self, start: usize) {
+        self.list.push(Member { hash: 0, start: (start - self.base) as u32 });
+    }
+
+    /// Ends an object whose names are known to differ.
+    #[inline]
+    pub(super) fn drop_object(&mut self, mark: usize) {
+        self.list.truncate(mark);
+    }
+
+    /// Ends an object: of members with the same name all but the last are taken out of `out`. The name of a member
+    /// begins (with its quote) `name_at` bytes after the member. Returns how many were taken out.
+    pub(super) fn finish_object(&mut self, out: &mut Vec<u8>, mark: usize, name_at: usize) -> u64 {
+        let base = self.base;
+        let members = self.list.get_mut(mark..).unwrap_or_default();
+        let removed = if members.len() < 2 { 0 } else { mark_repeated(out, base, members, name_at) };
+        if removed > 0 {
+            members.sort_unstable_by_key(|member| member.start);
+            compact(out, base, members);
+        }
+        self.list.truncate(mark);
+        removed
+    }
+}
+
+/// Sets each member's hash to 1 if a later one has the same name, else to 0. Returns how many have 1.
+fn mark_repeated(out: &[u8], base: usize, members: &mut [Member], name_at: usize) -> u64 {
+    for member in members.iter_mut() {
+        member.hash = hash(name(out, base, *member, name_at));
+    }
+    members.sort_unstable_by(|a, b| {
+        let by_name = || name(out, base, *a, name_at).cmp(name(out, base, *b, name_at));
+        a.hash.cmp(&b.hash).then_with(by_name).then(a.start.cmp(&b.start))
+    });
+    let mut removed = 0;
+    let mut rest = members;
+    while let Some((first, after)) = rest.split_first_mut() {
+        let repeated = after.first().is_some_and(|next| {
+            next.hash == first.hash && name(out, base, *next, name_at) == name(out, base, *first, name_at)
+        });
+        first.hash = u32::from(repeated);
+        removed += u64::from(repeated);
+        rest = after;
+    }
+    removed
+}
+
+/// Moves the members that stay together, in one pass.
+fn compact(out: &mut Vec<u8>, base: usize, members: &[Member]) {
+    let Some(first) = members.first() else { return };
+    let mut to = base + first.start as usize;
+    for (index, member) in members.iter().enumerate() {
+        if member.hash == 0 {
+            let from = base + member.start as usize;
+            let end = members.get(index + 1).map_or(out.len(), |next| base + next.start as usize);
+            out.copy_within(from..end, to);
+            to += end - from;
+        }
+    }
+    out.truncate(to);
+}
+
+/// The name as written, without its quotes.
+fn name(out: &[u8], base: usize, member: Member, name_at: usize) -> &[u8] {
+    let text = out.get(base + member.start as usize + name_at + 1..).unwrap_or_default();
+    let mut length = 0;
+    loop {
+        match text.get(length) {
+            Some(b'\\') => length += 2,
+            Some(b'"') | None => return text.get(..length).unwrap_or(text),
+            Some(_) => length += 1,
+        }
+    }
+}
+
+/// Well spread enough for names; equal hashes are followed by a comparison of the names.
+#[inline]
+pub(super) fn hash(name: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut state = name.len() as u64;
+    let mut rest = name;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR).rotate_left(29);
+        rest = after;
+    }
+    let tail = rest.iter().fold(0u64, |tail, byte| tail << 8 | u64::from(*byte));
+    ((state ^ tail).wrapping_mul(FACTOR) >> 32) as u32
+}
+
+/// Closes an object or list with `bracket`: it takes the place of the last comma, if there is one.
+#[inline]
+pub(super) fn finish(out: &mut Vec<u8>, bracket: u8) {
+    match out.last_mut() {
+        Some(last) if *last == b',' => *last = bracket,
+        _ => out.push(bracket),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(names: &[&str]) -> (String, u64) {
+        let mut out = b"before{".to_vec();
+        let mut members = Members::default();
+        members.begin(b"befo");
+        for (value, name) in names.iter().enumerate() {
+            members.add(out.len());
+            out.extend_from_slice(format!("\"{name}\":{value},").as_bytes());
+        }
+        let removed = members.finish_object(&mut out, 0, 0);
+        finish(&mut out, b'}');
+        (String::from_utf8(out).unwrap(), removed)
+    }
+
+    #[test]
+    fn the_last_of_equal_names_stays() {
+        assert_eq!(object(&[]), ("before{}".into(), 0));
+        assert_eq!(object(&["a", "b"]), ("before{\"a\":0,\"b\":1}".into(), 0));
+        assert_eq!(object(&["a", "b", "a", "c", "a", "c"]), ("before{\"b\":1,\"a\":4,\"c\":5}".into(), 3));
+        assert_eq!(object(&["a", "a"]), ("before{\"a\":1}".into(), 1));
+        assert_eq!(object(&["a\\\"b", "a", "a\\\"b"]), ("before{\"a\":1,\"a\\\"b\":2}".into(), 1));
+    }
+
+    #[test]
+    fn many_equal_and_many_different_names_are_quick() {
+        let names: Vec<String> = (0..200_000).map(|at| (at % 100_000).to_string()).collect();
+        let (text, removed) = object(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(removed, 100_000);
+        assert!(text.starts_with("before{\"0\":100000,\"1\":100001,"));
+        assert_eq!(object(&vec!["k"; 200_000]), ("before{\"k\":199999}".into(), 199_999));
+    }
+}

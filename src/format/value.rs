@@ -1,0 +1,279 @@
+//! Bin values as JSON, shared by both JSON formats.
+//!
+//! Inside lists and maps values are plain JSON without their type. Map keys become member names (decisions.md, Formats):
+//! strings as they are; integers, doubles, booleans and nil as their JSON text; bytes as Base64; lists, maps and GeoJSON
+//! as compact JSON text. JSON has no other kind of name, so `stringify-map-keys: false` changes nothing here.
+
+use super::geojson;
+use super::members::{Members, finish};
+use super::{Notes, text};
+use crate::record::cdt::{Cdt, Token, read_token};
+use crate::record::{DecodeLimits, Fault, Particle};
+use crate::wire::reader::Reader;
+
+/// Lists and maps as keys of maps that are keys themselves: each turn escapes the quotes and backslashes of the one
+/// inside, so the text can double each time. Without a bound 300 bytes could ask for all memory there is.
+const MAX_KEY_NESTING: u32 = 4;
+
+/// Scratch above this many bytes is given back after the value.
+const KEEP_KEY_BYTES: usize = 64 << 10;
+
+/// A fault and its offset in the message.
+type Located = (Fault, usize);
+
+/// Writes values; keeps its scratch memory.
+#[derive(Debug)]
+pub(super) struct Values {
+    limits: DecodeLimits,
+    pub(super) members: Members,
+    open: Vec<Level>,
+    /// How many of the open levels are being written as a key.
+    open_keys: u32,
+    key: Vec<u8>,
+    geo: geojson::Scratch,
+}
+
+/// An open list or map.
+#[derive(Debug)]
+struct Level {
+    /// Elements or pairs not yet begun.
+    left: u32,
+    next: Next,
+    names: Names,
+    /// Where its members begin, for a map.
+    mark: usize,
+    /// Where its text begins, if it is a map's key.
+    key_start: Option<usize>,
+}
+
+/// What the next token of a level is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Next {
+    Element,
+    Key,
+    Value,
+}
+
+/// What is known of a map's names so far. Ordered maps come sorted, and names that ascend need no other check.
+#[derive(Debug, Clone, Copy)]
+enum Names {
+    None,
+    /// Integers, ascending up to this one.
+    Integers(i64),
+    /// Texts, ascending up to the one that stands here in the buffer.
+    Texts(usize, usize),
+    /// Anything.
+    Mixed,
+}
+
+impl Values {
+    pub(super) fn new(limits: DecodeLimits) -> Values {
+        Values {
+            limits,
+            members: Members::default(),
+            open: Vec::new(),
+            open_keys: 0,
+            key: Vec::new(),
+            geo: geojson::Scratch::default(),
+        }
+    }
+
+    /// Writes a bin's value.
+    #[inline]
+    pub(super) fn particle(
+        &mut self,
+        out: &mut Vec<u8>,
+        particle: &Particle<'_>,
+        notes: &mut Notes,
+    ) -> Result<(), Located> {
+        match *particle {
+            Particle::Int(value) => text::integer(out, value),
+            Particle::Str(value) => notes.replaced_text += u64::from(text::string(out, value)),
+            Particle::Float(value) => text::double(out, value),
+            Particle::Bool(value) => boolean(out, value),
+            Particle::Nil => out.extend_from_slice(b"null"),
+            Particle::Blob(_, bytes) | Particle::Hll(bytes) => text::base64(out, bytes),
+            Particle::Unknown(_, bytes) => {
+                notes.unknown_particles += 1;
+                text::base64(out, bytes);
+            }
+            Particle::Geo(text) => self.geojson(out, text, notes),
+            Particle::List(cdt) => self.collection(out, &cdt, Next::Element, notes)?,
+            Particle::Map(cdt) => self.collection(out, &cdt, Next::Key, notes)?,
+        }
+        Ok(())
+    }
+
+    fn collection(&mut self, out: &mut Vec<u8>, cdt: &Cdt<'_>, first: Next, notes: &mut Notes) -> Result<(), Located> {
+        self.open.clear();
+        self.open_keys = 0;
+        let mut reader = cdt.elements;
+        self.begin(out, cdt.count, first, None).map_err(|fault| (fault, reader.offset()))?;
+        while !self.open.is_empty() {
+            let offset = reader.offset();
+            self.step(out, &mut reader, notes).map_err(|fault| (fault, offset))?;
+        }
+        if self.key.capacity() > KEEP_KEY_BYTES {
+            self.key = Vec::new();
+        }
+        match reader.rest().len() {
+            0 => Ok(()),
+            surplus => Err((Fault::CdtSurplus(surplus), reader.offset())),
+        }
+    }
+
+    /// One token, or the end of the innermost list or map.
+    #[inline]
+    fn step(&mut self, out: &mut Vec<u8>, reader: &mut Reader<'_>, notes: &mut Notes) -> Result<(), Fault> {
+        let Some(level) = self.open.last_mut() else { return Ok(()) };
+        if level.next == Next::Key {
+            if level.left == 0 {
+                self.end(out, notes);
+                return Ok(());
+            }
+            level.next = Next::Value;
+            let token = read_token(reader)?;
+            return self.name(out, token, notes);
+        }
+        if level.next == Next::Value {
+            level.next = Next::Key;
+        } else if level.left == 0 {
+            self.end(out, notes);
+            return Ok(());
+        }
+        level.left -= 1;
+        match read_token(reader)? {
+            Token::List { count, .. } => return self.begin(out, count, Next::Element, None),
+            Token::Map { count, .. } => return self.begin(out, count, Next::Key, None),
+            Token::Int(value) => text::integer(out, value),
+            Token::Str(value) => notes.replaced_text += u64::from(text::string(out, value)),
+            Token::Float(value) => text::double(out, value),
+            Token::Bool(value) => boolean(out, value),
+            Token::Nil => out.extend_from_slice(b"null"),
+            Token::Bytes(_, bytes) => text::base64(out, bytes),
+            Token::Geo(text) => self.geojson(out, text, notes),
+        }
+        out.push(b',');
+        Ok(())
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>, count: u32, next: Next, key_start: Option<usize>) -> Result<(), Fault> {
+        if self.open.len() >= self.limits.max_depth as usize {
+            return Err(Fault::TooDeep(self.limits.max_depth));
+        }
+        out.push(if next == Next::Key { b'{' } else { b'[' });
+        let mark = self.members.mark();
+        self.open.push(Level { left: count, next, names: Names::None, mark, key_start });
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>, notes: &mut Notes) {
+        let Some(level) = self.open.pop() else { return };
+        if level.next == Next::Key {
+            if matches!(level.names, Names::Mixed) {
+                notes.map_key_clashes += self.members.finish_object(out, level.mark, 0);
+            } else {
+                self.members.drop_object(level.mark);
+            }
+            finish(out, b'}');
+        } else {
+            finish(out, b']');
+        }
+        if let Some(start) = level.key_start {
+            self.open_keys -= 1;
+            self.text_to_name(out, start);
+            out.push(b':');
+        } else if !self.open.is_empty() {
+            out.push(b',');
+        }
+    }
+
+    /// Writes a map's key and the colon; of a list or map only the beginning.
+    fn name(&mut self, out: &mut Vec<u8>, token: Token<'_>, notes: &mut Notes) -> Result<(), Fault> {
+        let start = out.len();
+        self.members.add(start);
+        let before = self.open.last().map_or(Names::Mixed, |level| level.names);
+        let mut names = Names::Mixed;
+        match token {
+            Token::Str(value) => {
+                notes.replaced_text += u64::from(text::string(out, value));
+                names = before.with_text(out, start);
+            }
+            Token::Int(value) => {
+                out.push(b'"');
+                text::integer(out, value);
+                out.push(b'"');
+                names = before.with_integer(value);
+            }
+            Token::Float(value) => text::double_name(out, value),
+            Token::Bool(value) => out.extend_from_slice(if value { b"\"true\"" } else { b"\"false\"" }),
+            Token::Nil => out.extend_from_slice(b"\"null\""),
+            Token::Bytes(_, bytes) => text::base64(out, bytes),
+            Token::Geo(value) => {
+                self.geojson(out, value, notes);
+                self.text_to_name(out, start);
+            }
+            Token::List { .. } | Token::Map { .. } => {}
+        }
+        if let Some(level) = self.open.last_mut() {
+            level.names = names;
+        }
+        match token {
+            Token::List { count, .. } => self.begin_key(out, count, Next::Element, start),
+            Token::Map { count, .. } => self.begin_key(out, count, Next::Key, start),
+            _ => {
+                out.push(b':');
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_key(&mut self, out: &mut Vec<u8>, count: u32, next: Next, start: usize) -> Result<(), Fault> {
+        self.open_keys += 1;
+        if self.open_keys > MAX_KEY_NESTING {
+            return Err(Fault::KeyNesting(self.open_keys));
+        }
+        self.begin(out, count, next, Some(start))
+    }
+
+    /// Makes the JSON text from `start` on a string.
+    fn text_to_name(&mut self, out: &mut Vec<u8>, start: usize) {
+        self.key.clear();
+        self.key.extend_from_slice(out.get(start..).unwrap_or_default());
+        out.truncate(start);
+        text::string(out, &self.key);
+    }
+
+    fn geojson(&mut self, out: &mut Vec<u8>, text: &[u8], notes: &mut Notes) {
+        if !geojson::compact(text, out, &mut self.members, &mut self.geo, self.limits.max_depth) {
+            notes.invalid_geojson += 1;
+            notes.replaced_text += u64::from(text::string(out, text));
+        }
+    }
+}
+
+impl Names {
+    #[inline]
+    fn with_integer(self, value: i64) -> Names {
+        match self {
+            Names::None => Names::Integers(value),
+            Names::Integers(last) if last < value => Names::Integers(value),
+            _ => Names::Mixed,
+        }
+    }
+
+    /// With the text that was just written from `start` on.
+    #[inline]
+    fn with_text(self, out: &[u8], start: usize) -> Names {
+        match self {
+            Names::None => Names::Texts(start, out.len()),
+            Names::Texts(from, to) if out.get(from..to) < out.get(start..) => Names::Texts(start, out.len()),
+            _ => Names::Mixed,
+        }
+    }
+}
+
+#[inline]
+fn boolean(out: &mut Vec<u8>, value: bool) {
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
