@@ -414,11 +414,12 @@ impl Phase {
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::after_head(&error, *status)),
                     Poll::Ready(Some(Ok(data))) => {
                         *read += data.len();
-                        // Fails only when more is released than was taken.
-                        let _ = body.flow_control().release_capacity(data.len());
                         if *read > max_body_bytes || body.is_end_stream() {
+                            // Dropping the stream gives the room back.
                             return Poll::Ready(Outcome::Response { status: *status });
                         }
+                        // Fails only when more is released than was taken.
+                        let _ = body.flow_control().release_capacity(data.len());
                     }
                 },
             }
