@@ -189,7 +189,8 @@ impl Engine {
 
     /// Puts a record in flight: one attempt for each destination, in its endpoint's queue.
     fn start(&mut self, source: Key, number: u64, digest: [u8; 20], body: Range<usize>, arrived: Time, now: Time) {
-        let flight = Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
+        let flight =
+            Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
         let Some(flight_key) = self.flights.insert(flight) else {
             return self.answer(source, number, ack::TEMPORARY);
         };
