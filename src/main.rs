@@ -1,1 +1,7 @@
-fn main() {}
+//! The `ringpost` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringpost::cli::main(std::env::args_os())
+}

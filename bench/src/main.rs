@@ -1,1 +1,37 @@
-fn main() {}
+//! `ringpost-bench`: load for a connector, an HTTP sink for its requests, micro benchmarks of its parts.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod sink;
+mod source;
+
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sends change notifications over XDR and reads the acks.
+    Source(source::SourceArgs),
+    /// Takes HTTP/1.1 and HTTP/2 requests, and misbehaves on demand.
+    Sink(sink::SinkArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Source(arguments) => source::run(&arguments),
+        Command::Sink(arguments) => sink::run(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ringpost-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

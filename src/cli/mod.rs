@@ -1,1 +1,167 @@
-//! (in work)
+//! The command line: which command, with which arguments. Each command has a file of its own; this one knows clap.
+
+pub mod check;
+pub mod demo;
+pub mod machine;
+pub mod run;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Loaded, UnknownKeys};
+
+/// Exit code: a failure at run time, or the end by a second signal.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code: the configuration or the command line is wrong.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code: an executor stood still longer than `executors.heartbeat-limit`.
+pub const EXIT_STALLED: u8 = 70;
+
+/// Delivers Aerospike change notifications (XDR) over HTTP, at least once, from pinned io_uring executors.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost", version, arg_required_else_help = true, subcommand_required = true)]
+#[command(override_usage = "ringpost run -f FILE\n       ringpost -f FILE              the same\n       \
+                            ringpost check -f FILE\n       ringpost demo")]
+#[command(after_help = "Exit codes: 0 clean; 1 failed at run time, or ended by a second signal; \
+                        2 configuration or usage; 70 a stalled executor.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve with the settings of FILE until SIGTERM or SIGINT.
+    Run(RunArgs),
+    /// Check FILE: print the effective settings, or every fault with line and column.
+    Check(CheckArgs),
+    /// Show the whole connector at work between an embedded source and an embedded sink.
+    Demo(DemoArgs),
+}
+
+/// Arguments of `ringpost run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Configuration file in the format of aerospike-esp-outbound (YAML).
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+    /// What to do about a key that is not known: refuse to start, or log it and start all the same.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = UnknownKeysArg::Error)]
+    pub unknown_keys: UnknownKeysArg,
+}
+
+/// Arguments of `ringpost check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Configuration file; `-` reads standard input.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Arguments of `ringpost demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// How long records are sent; about ten seconds unless set, or until --records are sent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub seconds: Option<u32>,
+    /// How many records are sent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub records: Option<u64>,
+    /// Records a second; as fast as acks allow unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub rate: Option<u64>,
+    /// Format of the request bodies.
+    #[arg(long, value_enum, default_value_t = DemoFormat::FlatJson)]
+    pub format: DemoFormat,
+    /// HTTP version between connector and sink.
+    #[arg(long, value_enum, default_value_t = DemoProtocol::Http2)]
+    pub protocol: DemoProtocol,
+    /// How many executors the connector runs; one unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub executors: Option<u32>,
+    /// Print the report as one JSON object on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--unknown-keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UnknownKeysArg {
+    /// Log each and start.
+    Warn,
+    /// Refuse to start.
+    Error,
+}
+
+impl From<UnknownKeysArg> for UnknownKeys {
+    fn from(arg: UnknownKeysArg) -> UnknownKeys {
+        match arg {
+            UnknownKeysArg::Warn => UnknownKeys::Warn,
+            UnknownKeysArg::Error => UnknownKeys::Error,
+        }
+    }
+}
+
+/// `demo --format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoFormat {
+    /// Typed JSON.
+    Json,
+    /// Flat JSON.
+    FlatJson,
+}
+
+/// `demo --protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+}
+
+/// Runs the command that `arguments` (program name first) ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match CommandLine::try_parse_from(with_default_command(arguments.into_iter().collect())) {
+        Ok(CommandLine { command: Command::Run(args) }) => run::run(args),
+        Ok(CommandLine { command: Command::Check(args) }) => check::check(&args),
+        Ok(CommandLine { command: Command::Demo(args) }) => demo::demo(args),
+        Err(error) => {
+            // Standard output or error may be closed already; there is nobody left to tell.
+            let _ = error.print();
+            if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+/// `ringpost -f FILE`, the official call, means `ringpost run -f FILE`: options before any command belong to `run`.
+fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let first = arguments.get(1).and_then(|first| first.to_str()).unwrap_or_default();
+    let own = ["-h", "--help", "-V", "--version"].contains(&first);
+    if first.starts_with('-') && !own {
+        arguments.insert(1, OsString::from("run"));
+    }
+    arguments
+}
+
+/// Reads and checks a configuration for `run`: warnings go to standard error; so do faults, and then there is no
+/// configuration but the exit code to end with.
+pub fn load_for_run(file: &Path, unknown: UnknownKeys) -> Result<(config::model::Config, Loaded), ExitCode> {
+    let loaded = config::load(file, unknown);
+    match &loaded.config {
+        Some(config) => Ok((config.clone(), loaded)),
+        None => {
+            check::print_faults(&loaded);
+            if loaded.faults.iter().any(|fault| fault.unknown_key) {
+                eprintln!(
+                    "ringpost: to start in spite of unknown keys: ringpost run --unknown-keys=warn -f {}",
+                    file.display()
+                );
+            }
+            Err(ExitCode::from(EXIT_USAGE))
+        }
+    }
+}

@@ -1,3 +1,153 @@
-//! The configuration file: load, locate errors, validate, convert once into what the program reads.
+//! The configuration file: load, locate every fault, validate, convert once into what the program reads.
+//!
+//! Order of work: [`yaml`] gives a tree with positions, [`keys`] holds it against the table in [`schema`], [`convert`]
+//! reads the values into [`model`]. Knows no sockets and no runtime; [`load`] is the only function that touches the
+//! file system. Invariants: nothing in the file is silently ignored; no file ends the process or takes more than some
+//! megabytes; a message never repeats a URL or a text with `@`, which may hold a password.
 
 pub mod model;
+
+pub mod cores;
+pub mod effective;
+
+mod context;
+mod convert;
+mod destinations;
+mod fault;
+mod keys;
+mod schema;
+mod service;
+mod url;
+mod value;
+mod view;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Read;
+use std::path::Path;
+
+use context::Context;
+pub use fault::Fault;
+pub use value::{show_cores, show_duration, show_size};
+use yaml::Pos;
+
+/// Largest configuration file; a thousand destinations fit in a fifth of it.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What became of a configuration file.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings, defaults filled in; present exactly when there is no fault.
+    pub config: Option<model::Config>,
+    /// What keeps the program from starting, in the order of the file.
+    pub faults: Vec<Fault>,
+    /// What a user should know and what does not keep the program from starting, in the order of the file.
+    pub warnings: Vec<Fault>,
+    /// Settings that the file gives: key path and line. A setting that is missing here has its default.
+    pub lines: Vec<(String, usize)>,
+}
+
+/// What an unknown key is: an error, or (`run --unknown-keys=warn`) a warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownKeys {
+    /// It keeps the program from starting.
+    #[default]
+    Error,
+    /// It is reported and otherwise ignored.
+    Warn,
+}
+
+/// Reads and checks the file at `path`; `-` is standard input. A file that cannot be read is one fault.
+pub fn load(path: &Path, unknown: UnknownKeys) -> Loaded {
+    let standard_input = path == Path::new("-");
+    let name = if standard_input { "<stdin>".to_owned() } else { path.display().to_string() };
+    let bytes = if standard_input { read_bounded(std::io::stdin().lock()) } else { read_file(path) };
+    match bytes {
+        Ok(bytes) => parse_bytes(&name, &bytes, unknown),
+        Err(message) => refused(&name, None, message),
+    }
+}
+
+/// Checks the bytes of a file: as [`parse`], and that they are UTF-8.
+pub fn parse_bytes(name: &str, bytes: &[u8], unknown: UnknownKeys) -> Loaded {
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return refused(name, Some((1, 1)), "the file is UTF-16; save it as UTF-8".to_owned());
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(name, text, unknown),
+        Err(error) => {
+            let (good, bad) = bytes.split_at_checked(error.valid_up_to()).unwrap_or((bytes, &[]));
+            let good = String::from_utf8_lossy(good);
+            let line = good.matches('\n').count() + 1;
+            let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let byte = bad.first().copied().unwrap_or_default();
+            let message = format!("a byte that is not UTF-8 (0x{byte:02X}); save the file as UTF-8");
+            refused(name, Some((line, column)), message)
+        }
+    }
+}
+
+/// Checks `text`; `name` is what faults call the file, and relative paths start in the directory of `name`.
+pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
+    let directory = Path::new(name).parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut context = Context::new(name, directory, unknown);
+    let (root, yaml_faults) = yaml::read(text);
+    let broken = root.is_none() && !yaml_faults.is_empty();
+    for fault in yaml_faults {
+        context.fault(fault.at, &fault.path, fault.message);
+    }
+    let config = match root.filter(|root| !root.is_null()) {
+        Some(root) if !matches!(root.kind, yaml::Kind::Map(_)) => {
+            let message =
+                format!("{} where `key: value` lines are needed; begin with `service:`", value::describe(&root));
+            context.fault(root.at, "", message);
+            None
+        }
+        Some(root) => {
+            keys::check(&mut context, &root);
+            Some(convert::convert(&mut context, &root))
+        }
+        None if broken => None,
+        None => {
+            let message = "the file is empty; write at least `destinations`, `routing` and `format`".to_owned();
+            context.fault(Pos::START, "", message);
+            None
+        }
+    };
+    context.finish();
+    let config = config.filter(|_| context.faults.is_empty());
+    Loaded { config, faults: context.faults, warnings: context.warnings, lines: context.lines }
+}
+
+fn refused(name: &str, at: Option<(usize, usize)>, message: String) -> Loaded {
+    let fault = Fault { file: name.to_owned(), at, path: String::new(), message, unknown_key: false };
+    Loaded { config: None, faults: vec![fault], warnings: Vec::new(), lines: Vec::new() }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error: std::io::Error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "check the path after -f",
+            std::io::ErrorKind::PermissionDenied => "give the user that runs ringpost the right to read it",
+            _ => "check the path after -f, and the file system",
+        };
+        format!("cannot read the file: {error}; {hint}")
+    };
+    let about = std::fs::metadata(path).map_err(cannot)?;
+    if about.is_dir() {
+        return Err("is a directory; write the path of a file after -f".to_owned());
+    }
+    read_bounded(std::fs::File::open(path).map_err(cannot)?)
+}
+
+fn read_bounded(source: impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = source.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("cannot read the file: {error}; check the path after -f"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("is larger than {}; is this the configuration file?", show_size(MAX_FILE_BYTES)));
+    }
+    Ok(bytes)
+}

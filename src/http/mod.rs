@@ -3,7 +3,22 @@
 //! An [`Exchange`] is one connection to one URL. It owns no socket and no clock, and makes no decision about retries:
 //! it says what happened to each ticket and whether the peer may have processed it.
 
+mod http1;
+mod http2;
+mod limits;
+mod target;
+
+use std::rc::Rc;
+
 use bytes::Bytes;
+
+pub use http1::Http1;
+pub use http1::response::fuzz as fuzz_http1_response;
+pub use http2::Http2;
+pub use limits::ExchangeLimits;
+pub use target::{Target, TargetError};
+
+use crate::config::model::Protocol;
 
 /// Names one attempt to deliver one record. An outcome whose generation is old belongs to an attempt that is over,
 /// and must never touch the attempt that has the slot now.
@@ -74,4 +89,127 @@ pub enum State {
     Draining,
     /// Over: what is left in `transmit` may still be written, then the socket is closed.
     Closed,
+}
+
+/// One connection to one URL.
+///
+/// Order of calls: after any of `submit`, `cancel`, `receive` the owner calls [`Exchange::transmit`] (an answer to the
+/// peer may be due) and takes outcomes; after [`Exchange::end`] it takes outcomes and drops the exchange.
+/// A ticket that was submitted gets exactly one outcome, unless it is cancelled first.
+#[derive(Debug)]
+// An executor holds one exchange per connection, in a table; a box would only add a hop.
+#[allow(clippy::large_enum_variant, reason = "few of them, long-lived, never moved on the way of a record")]
+pub enum Exchange {
+    /// One request at a time.
+    Http1(Http1),
+    /// Many streams.
+    Http2(Http2),
+}
+
+impl Exchange {
+    /// A fresh connection that has read and written nothing.
+    pub fn new(protocol: Protocol, target: Rc<Target>, limits: ExchangeLimits) -> Exchange {
+        match protocol {
+            Protocol::Http1 => Exchange::Http1(Http1::new(target, limits)),
+            Protocol::Http2 => Exchange::Http2(Http2::new(target, limits)),
+        }
+    }
+
+    /// How many more submits are taken now; 0 unless open.
+    pub fn capacity(&self) -> usize {
+        match self {
+            Exchange::Http1(exchange) => exchange.capacity(),
+            Exchange::Http2(exchange) => exchange.capacity(),
+        }
+    }
+
+    /// Takes a request; never waits. Its bytes come out of the next [`Exchange::transmit`].
+    ///
+    /// # Errors
+    /// Gives the request back when [`Exchange::capacity`] is 0; nothing of it was or will be sent.
+    pub fn submit(&mut self, ticket: Ticket, request: Request) -> Result<(), Request> {
+        match self {
+            Exchange::Http1(exchange) => exchange.submit(ticket, request),
+            Exchange::Http2(exchange) => exchange.submit(ticket, request),
+        }
+    }
+
+    /// Gives up on a ticket (its deadline passed): there will be no outcome, and one that waits is dropped.
+    /// HTTP/2 resets the stream; HTTP/1.1 closes the connection, unless no byte of the request was handed out yet.
+    pub fn cancel(&mut self, ticket: Ticket) {
+        match self {
+            Exchange::Http1(exchange) => exchange.cancel(ticket),
+            Exchange::Http2(exchange) => exchange.cancel(ticket),
+        }
+    }
+
+    /// What the socket gave, in any split. Nothing is kept of it but what is not decided yet.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        match self {
+            Exchange::Http1(exchange) => exchange.receive(bytes),
+            Exchange::Http2(exchange) => exchange.receive(bytes),
+        }
+    }
+
+    /// The peer closed, or the socket failed: whatever is in flight gets its outcome, the state becomes closed, and
+    /// nothing is left to transmit.
+    pub fn end(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.end(),
+            Exchange::Http2(exchange) => exchange.end(),
+        }
+    }
+
+    /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
+    /// counts as handed out. The owner calls again after it has written all of it, until nothing is appended.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Exchange::Http1(exchange) => exchange.transmit(out),
+            Exchange::Http2(exchange) => exchange.transmit(out),
+        }
+    }
+
+    /// The next outcome, oldest first.
+    pub fn next_outcome(&mut self) -> Option<(Ticket, Outcome)> {
+        match self {
+            Exchange::Http1(exchange) => exchange.next_outcome(),
+            Exchange::Http2(exchange) => exchange.next_outcome(),
+        }
+    }
+
+    /// Tickets without an outcome.
+    pub fn in_flight(&self) -> usize {
+        match self {
+            Exchange::Http1(exchange) => exchange.in_flight(),
+            Exchange::Http2(exchange) => exchange.in_flight(),
+        }
+    }
+
+    /// Whether requests are taken, finished, or over.
+    pub fn state(&self) -> State {
+        match self {
+            Exchange::Http1(exchange) => exchange.state(),
+            Exchange::Http2(exchange) => exchange.state(),
+        }
+    }
+
+    /// Why it left [`State::Open`], for the log; `None` while it is open and after an ordinary end.
+    pub fn why_closed(&self) -> Option<&str> {
+        match self {
+            Exchange::Http1(exchange) => exchange.why_closed(),
+            Exchange::Http2(exchange) => exchange.why_closed(),
+        }
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            FailureKind::Closed => "the peer closed the connection before it had answered completely",
+            FailureKind::Reset => "the peer reset the stream",
+            FailureKind::Refused => "the peer refused the stream",
+            FailureKind::GoneAway => "the peer is going away",
+            FailureKind::Malformed => "the answer is not valid HTTP",
+        })
+    }
 }

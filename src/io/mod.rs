@@ -1,1 +1,27 @@
-//! (in work)
+//! I/O without logic: sockets, timers, threads. The only place that knows glommio.
+//!
+//! - `start`: checks of the machine before anything is opened, with what to do about each
+//! - `cores`: which cores an executor gets
+//! - `listen`: listening sockets; an accepted connection is handed to one executor, once
+//! - `executor`: one thread, one ring, one engine
+//! - `source`, `connection`: one task for each socket
+//! - `turn`: how a task that has more to do lets the ring be looked at first
+//! - `resolve`: name look-up, off the executors
+//! - `watchdog`: sees an executor that stands still
+//! - [`connector`]: all of it together
+
+mod connection;
+pub mod connector;
+mod control;
+pub mod cores;
+mod executor;
+mod listen;
+mod resolve;
+mod shell;
+mod source;
+pub mod start;
+mod sys;
+mod turn;
+mod watchdog;
+
+pub use connector::{Connector, Snapshot, StartError};

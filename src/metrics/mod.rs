@@ -1,1 +1,94 @@
-//! (in work)
+//! What an executor counts: plain numbers in its own memory, read out when a batch is over.
+
+use hdrhistogram::Histogram;
+
+/// Counts of one executor since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// XDR connections that were accepted.
+    pub sources_opened: u64,
+    /// XDR connections that ended.
+    pub sources_closed: u64,
+    /// XDR connections that ended because their framing broke.
+    pub framing_faults: u64,
+    /// Frames that were taken in.
+    pub records: u64,
+    /// Acks by code: delivered, or skipped on purpose.
+    pub acked_ok: u64,
+    /// Acks by code: 10.
+    pub acked_permanent: u64,
+    /// Acks by code: 11.
+    pub acked_temporary: u64,
+    /// Acks by code: 18.
+    pub acked_overload: u64,
+    /// Records acked 0 without a delivery, on purpose.
+    pub skipped: u64,
+    /// Frames whose content was bad.
+    pub content_faults: u64,
+    /// Records whose handling panicked: a defect of this program, answered 11.
+    pub panics: u64,
+    /// Requests that were given to a connection.
+    pub requests: u64,
+    /// Responses with a success status.
+    pub responses_success: u64,
+    /// Responses with another status.
+    pub responses_other: u64,
+    /// Requests without a complete response.
+    pub requests_failed: u64,
+    /// Requests that were given up at their call time-out.
+    pub call_timeouts: u64,
+    /// Records that were given up at their deadline.
+    pub deadlines: u64,
+    /// Attempts that were sent a second time.
+    pub retries: u64,
+    /// Outcomes whose attempt was over; each changed nothing.
+    pub late_outcomes: u64,
+    /// Records that found no usable URL or no room in a queue.
+    pub refused: u64,
+    /// Records whose source was gone before they were dispatched.
+    pub orphaned: u64,
+    /// Connections to destinations that were opened.
+    pub connections_opened: u64,
+    /// Connections to destinations that could not be opened.
+    pub connections_failed: u64,
+    /// Times that a source had to wait for room.
+    pub pauses: u64,
+    /// Values and names that no format could express as they were.
+    pub notes: u64,
+}
+
+/// Latencies are kept up to this, in microseconds; longer ones count as this long.
+const LONGEST_MICROS: u64 = 60_000_000;
+
+/// Two significant digits: within 1 % at every size.
+const DIGITS: u8 = 2;
+
+/// Microseconds from the read that completed a frame to the release of its code.
+#[derive(Debug, Clone)]
+pub struct Latency(Option<Histogram<u32>>);
+
+impl Default for Latency {
+    fn default() -> Latency {
+        // The bounds are constants that the library accepts; without a histogram nothing is recorded.
+        Latency(Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS).ok())
+    }
+}
+
+impl Latency {
+    /// Records one latency.
+    pub fn record(&mut self, micros: u64) {
+        if let Some(histogram) = &mut self.0 {
+            histogram.saturating_record(micros);
+        }
+    }
+
+    /// The value below which `quantile` (0 to 1) of the recorded latencies are, in microseconds.
+    pub fn quantile(&self, quantile: f64) -> u64 {
+        self.0.as_ref().map_or(0, |histogram| histogram.value_at_quantile(quantile))
+    }
+
+    /// Number of recorded latencies.
+    pub fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, Histogram::len)
+    }
+}

@@ -1,1 +1,62 @@
-//! (in work)
+//! What to do with a record: where it goes, or why it goes nowhere.
+
+use std::collections::HashSet;
+
+use crate::config::model::Routing;
+
+/// Pairs of namespace and set that were warned about; beyond it a warning may repeat in silence.
+const WARNED_LIMIT: usize = 1024;
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// To each of these destinations.
+    To(&'a [usize]),
+    /// Nowhere, on purpose.
+    Skip,
+    /// Nowhere, since no route is configured: perhaps a typing error.
+    None,
+}
+
+/// The routing of one configuration.
+#[derive(Debug)]
+pub struct Policy {
+    routing: Option<Routing>,
+    warned: HashSet<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Policy {
+    /// The policy for `routing`.
+    pub fn new(routing: Option<Routing>) -> Policy {
+        Policy { routing, warned: HashSet::new() }
+    }
+
+    /// The route of a record.
+    pub fn route(&self) -> Route<'_> {
+        match &self.routing {
+            Some(Routing::Destinations(list)) => Route::To(list),
+            Some(Routing::Skip) => Route::Skip,
+            None => Route::None,
+        }
+    }
+
+    /// Whether a record without a route is the first of its namespace and set.
+    pub fn is_first_unrouted(&mut self, namespace: &[u8], set: &[u8]) -> bool {
+        let pair = (namespace.to_vec(), set.to_vec());
+        self.warned.len() < WARNED_LIMIT && self.warned.insert(pair)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_and_set_is_first_once() {
+        let mut policy = Policy::new(None);
+        assert_eq!(policy.route(), Route::None);
+        assert!(policy.is_first_unrouted(b"test", b"a"));
+        assert!(!policy.is_first_unrouted(b"test", b"a"));
+        assert!(policy.is_first_unrouted(b"test", b"b"));
+    }
+}

@@ -4,10 +4,12 @@
 //! nothing: [`particle`] and [`cdt`] read values when a format asks for them. Every fault here is one of content: the
 //! message is answered 10 and the connection goes on.
 
+mod identity;
 pub mod cdt;
 mod error;
 pub mod particle;
 
+pub use identity::{Hex, Identity};
 pub use error::{BinName, Fault, Place, RecordError};
 pub use particle::{Particle, ParticleType};
 

@@ -181,6 +181,11 @@ impl Assembler {
         }
     }
 
+    /// Whether bytes are kept that are more than the start of a frame: [`Assembler::next`] has work without input.
+    pub fn has_frames(&self) -> bool {
+        !self.unread().is_empty() && !self.is_mid_frame()
+    }
+
     fn unread(&self) -> &[u8] {
         self.kept.get(self.consumed..).unwrap_or_default()
     }

@@ -1,0 +1,247 @@
+//! The sink's books: what arrived, and what was answered with success.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::record::Identity;
+
+/// Different runs that a ledger keeps; requests of further ones count as unidentified.
+const RUNS: usize = 64;
+/// Sequence numbers above this are not believed: an entry costs four bytes.
+const SEQUENCES: u64 = 1 << 29;
+
+/// What became of one record, by the sink's books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SinkEntry {
+    /// Complete requests for it.
+    pub received: u16,
+    /// Answers of success for it.
+    pub succeeded: u16,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedRequest {
+    /// Counts requests on the whole sink from 0.
+    pub number: u64,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub version: &'static str,
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Names in lower case, in the order of arrival; HTTP/2's `:authority` as `host`.
+    pub headers: Vec<(String, String)>,
+    /// Whole body.
+    pub body: Vec<u8>,
+}
+
+impl LoggedRequest {
+    /// The first header of that name (lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Totals of a sink.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkStats {
+    /// Complete requests.
+    pub requests: u64,
+    /// Body bytes of them.
+    pub body_bytes: u64,
+    /// Answers of success, of requests with a known digest or not.
+    pub succeeded: u64,
+    /// Different records that were answered with success at least once.
+    pub delivered: u64,
+    /// Answers of success beyond the first of their record.
+    pub duplicates: u64,
+    /// Requests whose `aerospike-digest` is missing or not of a generator.
+    pub unidentified: u64,
+    /// Sampled bodies that are not JSON, or belong to another record than their digest.
+    pub corrupt: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Requests by what became of them: a status, or 0 for hung, cut and reset ones.
+    pub by_status: BTreeMap<u16, u64>,
+}
+
+/// A plain copy of the books.
+#[derive(Debug, Clone, Default)]
+pub struct SinkLedger {
+    runs: Vec<(u32, Vec<SinkEntry>)>,
+}
+
+impl SinkLedger {
+    /// The books on one record; all zero when it never came.
+    pub fn entry(&self, identity: Identity) -> SinkEntry {
+        let entries = self.runs.iter().find(|(run, _)| *run == identity.run).map(|(_, entries)| entries);
+        let index = usize::try_from(identity.sequence).unwrap_or(usize::MAX);
+        entries.and_then(|entries| entries.get(index)).copied().unwrap_or_default()
+    }
+
+    /// Every record that came, by run and sequence.
+    pub fn iter(&self) -> impl Iterator<Item = (Identity, SinkEntry)> + '_ {
+        self.runs.iter().flat_map(|(run, entries)| {
+            let identity = |sequence| Identity { sequence, run: *run };
+            let all = (0..).map(identity).zip(entries.iter().copied());
+            all.filter(|(_, entry)| *entry != SinkEntry::default())
+        })
+    }
+
+    fn slot(&mut self, identity: Identity) -> Option<&mut SinkEntry> {
+        if identity.sequence >= SEQUENCES {
+            return None;
+        }
+        let at = match self.runs.iter().position(|(run, _)| *run == identity.run) {
+            Some(at) => at,
+            None if self.runs.len() < RUNS => {
+                self.runs.push((identity.run, Vec::new()));
+                self.runs.len() - 1
+            }
+            None => return None,
+        };
+        let (_, entries) = self.runs.get_mut(at)?;
+        let index = usize::try_from(identity.sequence).ok()?;
+        if index >= entries.len() {
+            entries.resize(index + 1, SinkEntry::default());
+        }
+        entries.get_mut(index)
+    }
+}
+
+/// The books behind their lock; connections write in batches.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) stats: SinkStats,
+    pub(super) ledger: SinkLedger,
+    pub(super) log: Vec<LoggedRequest>,
+}
+
+impl Books {
+    /// A complete request; returns its number.
+    pub(super) fn received(&mut self, identity: Option<Identity>, body_bytes: usize) -> u64 {
+        let number = self.stats.requests;
+        self.stats.requests += 1;
+        self.stats.body_bytes += body_bytes as u64;
+        match identity.and_then(|identity| self.ledger.slot(identity)) {
+            Some(entry) => entry.received = entry.received.saturating_add(1),
+            None => self.stats.unidentified += 1,
+        }
+        number
+    }
+
+    /// An answer that is about to be written whole; with `success`, it counts as a delivery.
+    pub(super) fn answered(&mut self, identity: Option<Identity>, status: u16, success: bool) {
+        *self.stats.by_status.entry(status).or_default() += 1;
+        if !success {
+            return;
+        }
+        self.stats.succeeded += 1;
+        if let Some(entry) = identity.and_then(|identity| self.ledger.slot(identity)) {
+            entry.succeeded = entry.succeeded.saturating_add(1);
+            if entry.succeeded == 1 {
+                self.stats.delivered += 1;
+            } else {
+                self.stats.duplicates += 1;
+            }
+        }
+    }
+
+    /// Takes an answer back: it could not be written.
+    pub(super) fn unanswered(&mut self, identity: Option<Identity>, status: u16, success: bool) {
+        if let Some(count) = self.stats.by_status.get_mut(&status) {
+            *count = count.saturating_sub(1);
+        }
+        *self.stats.by_status.entry(0).or_default() += 1;
+        if !success {
+            return;
+        }
+        self.stats.succeeded = self.stats.succeeded.saturating_sub(1);
+        if let Some(entry) = identity.and_then(|identity| self.ledger.slot(identity)) {
+            entry.succeeded = entry.succeeded.saturating_sub(1);
+            if entry.succeeded == 0 {
+                self.stats.delivered = self.stats.delivered.saturating_sub(1);
+            } else {
+                self.stats.duplicates = self.stats.duplicates.saturating_sub(1);
+            }
+        }
+    }
+}
+
+/// The sink's books, shared by its connections and its owner.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    books: Mutex<Books>,
+}
+
+impl Ledger {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Totals up to now.
+    pub fn stats(&self) -> SinkStats {
+        self.lock().stats.clone()
+    }
+
+    /// The books on one record.
+    pub fn entry(&self, identity: Identity) -> SinkEntry {
+        self.lock().ledger.entry(identity)
+    }
+
+    /// Of these records, those that were not answered with success yet.
+    pub fn missing(&self, identities: impl IntoIterator<Item = Identity>) -> Vec<Identity> {
+        let books = self.lock();
+        identities.into_iter().filter(|identity| books.ledger.entry(*identity).succeeded == 0).collect()
+    }
+
+    /// A copy of all books.
+    pub fn snapshot(&self) -> SinkLedger {
+        self.lock().ledger.clone()
+    }
+
+    /// The logged requests from `from` on (see [`super::SinkConfig::log_requests`]).
+    pub fn requests(&self, from: usize) -> Vec<LoggedRequest> {
+        self.lock().log.get(from..).map(<[LoggedRequest]>::to_vec).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(sequence: u64) -> Option<Identity> {
+        Some(Identity { sequence, run: 1 })
+    }
+
+    #[test]
+    fn the_second_success_of_a_record_is_a_duplicate_and_an_error_is_none() {
+        let mut books = Books::default();
+        for (sequence, status, success) in [(0, 200, true), (1, 500, false), (1, 200, true), (0, 200, true)] {
+            books.received(identity(sequence), 10);
+            books.answered(identity(sequence), status, success);
+        }
+        assert_eq!((books.stats.delivered, books.stats.duplicates, books.stats.succeeded), (2, 1, 3));
+        assert_eq!(books.stats.by_status, BTreeMap::from([(200, 3), (500, 1)]));
+        assert_eq!(books.ledger.entry(identity(0).unwrap()), SinkEntry { received: 2, succeeded: 2 });
+    }
+
+    #[test]
+    fn an_answer_that_was_not_written_is_no_delivery() {
+        let mut books = Books::default();
+        books.received(identity(3), 10);
+        books.answered(identity(3), 200, true);
+        books.unanswered(identity(3), 200, true);
+        assert_eq!((books.stats.delivered, books.stats.succeeded), (0, 0));
+        assert_eq!(books.ledger.entry(identity(3).unwrap()), SinkEntry { received: 1, succeeded: 0 });
+    }
+
+    #[test]
+    fn an_absurd_sequence_costs_no_memory() {
+        let mut books = Books::default();
+        books.received(identity(u64::MAX), 10);
+        assert_eq!(books.stats.unidentified, 1);
+        assert_eq!(books.ledger.iter().count(), 0);
+    }
+}

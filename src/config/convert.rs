@@ -1,0 +1,226 @@
+//! The keys that work: read, checked, converted once into [`model`](super::model).
+//!
+//! Every reader goes on after a fault, with the default in place of the wrong value, so that all faults come out in one
+//! go. What a setting means stands in `docs/configuration.md`.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::fault::shown;
+use super::model::{Config, Cores, Executors, Format, Limits, LogFormat, LogLevel, Logging};
+use super::value;
+use super::view::{View, word};
+use super::yaml::{Kind, Node};
+use super::{destinations, service};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reads every setting that works from `root`.
+pub fn convert(context: &mut Context<'_>, root: &Node) -> Config {
+    let root = View::root(root);
+    let limits = limits(context, &root);
+    let service = service::read(context, &root);
+    let destinations = destinations::read(context, &root, &limits);
+    let routing = destinations::routing(context, &root, &destinations);
+    let format = format(context, &root);
+    let logging = logging(context, &root);
+    let executors = executors(context, &root, &limits);
+    Config { service, destinations, routing, format, logging, executors, limits }
+}
+
+fn limits(context: &mut Context<'_>, root: &View<'_>) -> Limits {
+    let view = root.section(context, "limits");
+    let default = Limits::default();
+    let nine = Duration::from_secs(9);
+    let size = |context: &mut Context<'_>| {
+        let bytes = view.size(context, "max-frame-bytes", 64 << 10..=1 << 30, default.max_frame_bytes.into());
+        u32::try_from(bytes).unwrap_or(default.max_frame_bytes)
+    };
+    Limits {
+        record_deadline: view.duration(context, "record-deadline", SECOND..=nine, default.record_deadline),
+        drain: view.duration(context, "drain", Duration::ZERO..=HOUR, default.drain),
+        max_frame_bytes: size(context),
+        max_depth: view.whole(context, "max-depth", 1..=1024, "", default.max_depth),
+        partial_frame_timeout: view.duration(
+            context,
+            "partial-frame-timeout",
+            SECOND..=HOUR,
+            default.partial_frame_timeout,
+        ),
+        ack_write_timeout: view.duration(context, "ack-write-timeout", SECOND..=HOUR, default.ack_write_timeout),
+        // Linux counts TCP_KEEPIDLE in seconds up to 32,767.
+        xdr_keepalive: view.duration(context, "xdr-keepalive", SECOND..=HOUR, default.xdr_keepalive),
+    }
+}
+
+fn executors(context: &mut Context<'_>, root: &View<'_>, limits: &Limits) -> Executors {
+    let view = root.section(context, "executors");
+    let threads = service::io_threads(context, root);
+    let cores = match (threads, view.is_empty()) {
+        (Some(threads), true) => Cores::AtMost(threads),
+        (Some(_), false) => {
+            let message =
+                "has no effect, since `executors` is given; take it out, and set `executors.cores`".to_owned();
+            root.section(context, "service").warn(context, "io-threads", message);
+            Cores::All
+        }
+        (None, _) => Cores::All,
+    };
+    let cores = view.read(context, "cores", cores, read_cores);
+    let in_flight_bytes = view.size(context, "in-flight-bytes", 1 << 20..=1 << 40, 256 << 20);
+    if in_flight_bytes < u64::from(limits.max_frame_bytes) {
+        let message = format!(
+            "smaller than `limits.max-frame-bytes` ({}): one frame can take more than the whole budget; make it larger",
+            value::show_size(limits.max_frame_bytes.into())
+        );
+        view.warn(context, "in-flight-bytes", message);
+    }
+    Executors {
+        cores,
+        pin: view.boolean(context, "pin", true),
+        in_flight_bytes,
+        heartbeat_limit: view.duration(context, "heartbeat-limit", SECOND..=HOUR, Duration::from_secs(5)),
+        busy_poll: view.duration(context, "busy-poll", Duration::ZERO..=SECOND, Duration::ZERO),
+    }
+}
+
+fn read_cores(node: &Node) -> Result<Cores, String> {
+    let Some(text) = node.text().filter(|_| !node.is_null()) else {
+        return Err(match &node.kind {
+            Kind::List(items) => {
+                let numbers: Vec<&str> = items.iter().filter_map(Node::text).collect();
+                format!("a YAML list; write the cores as one text: \"{}\"", numbers.join(","))
+            }
+            _ => "write all, a number of cores, or a list such as \"2-5,8\"".to_owned(),
+        });
+    };
+    if text == "all" {
+        return Ok(Cores::All);
+    }
+    // Without quotes a number is how many; in quotes it is which.
+    if node.plain().is_some() && value::whole(node).is_ok() {
+        let count = super::view::in_range(value::whole(node)?, &(1_u32..=1024), " cores")?;
+        return Ok(Cores::Count(count as usize));
+    }
+    value::core_list(text).map(Cores::List)
+}
+
+fn format(context: &mut Context<'_>, root: &View<'_>) -> Format {
+    let example = "`format: { mode: flat-json, metadata-key: metadata }`";
+    let fallback = Format::Json { stringify_map_keys: true };
+    // The early spelling: the mode alone.
+    if let Some(entry) = root.find("format").filter(|entry| entry.value.text().is_some() && !entry.value.is_null()) {
+        context.lines.push(("format.mode".to_owned(), entry.key_at.line));
+        match mode(&entry.value) {
+            Ok(Mode::Json) => {}
+            Ok(Mode::FlatJson) => {
+                let message = format!("flat-json needs a `metadata-key`; write {example}");
+                context.fault(entry.value.at, "format", message);
+            }
+            Err(message) => context.fault(entry.value.at, "format", message),
+        }
+        return fallback;
+    }
+    let view = root.section(context, "format");
+    if view.find("mode").is_none() {
+        let message = if view.is_empty() {
+            format!("missing, and the official default `xdr` is not supported yet; write {example}")
+        } else {
+            "missing; write `mode: flat-json` or `mode: json`".to_owned()
+        };
+        if root.find("format").is_none_or(|entry| entry.value.is_null()) {
+            context.fault(view.at, "format", message);
+        } else if matches!(root.find("format").map(|entry| &entry.value.kind), Some(Kind::Map(_))) {
+            context.fault(view.at, "format.mode", message);
+        }
+    }
+    let mode = view.read(context, "mode", None, |node| mode(node).map(Some));
+    let stringify_map_keys = view.boolean(context, "stringify-map-keys", true);
+    let metadata_key = view.read(context, "metadata-key", None, |node| value::text(node).map(Some));
+    match (mode, metadata_key) {
+        (Some(Mode::FlatJson), Some(metadata_key)) => Format::FlatJson { metadata_key, stringify_map_keys },
+        (Some(Mode::FlatJson), None) => {
+            if view.find("metadata-key").is_none() {
+                let message = "missing, and flat-json needs it; write `metadata-key: metadata`".to_owned();
+                context.fault(view.at, "format.metadata-key", message);
+            }
+            fallback
+        }
+        (mode, metadata_key) => {
+            if mode.is_some() && metadata_key.is_some() {
+                view.warn(context, "metadata-key", "has no effect with `mode: json`; take it out".to_owned());
+            }
+            Format::Json { stringify_map_keys }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Mode {
+    Json,
+    FlatJson,
+}
+
+fn mode(node: &Node) -> Result<Mode, String> {
+    match node.text().filter(|_| !node.is_null()) {
+        Some(later @ ("xdr" | "avro" | "message-pack" | "msgpack")) => {
+            Err(format!("`{later}` is not supported yet; write flat-json or json"))
+        }
+        Some("custom") => Err("`custom` runs a Java class, which is not supported; write flat-json or json".to_owned()),
+        _ => word(node, &[("flat-json", Mode::FlatJson), ("json", Mode::Json)]),
+    }
+}
+
+/// The loggers that exist.
+pub const LOGGERS: [&str; 5] = ["root", "record-parser", "server", "com.aerospike.connect", "metrics-ticker"];
+
+fn logging(context: &mut Context<'_>, root: &View<'_>) -> Logging {
+    let view = root.section(context, "logging");
+    let directory = context.directory.clone();
+    let file = view.read(context, "file", None, |node| {
+        let text = value::text(node)?;
+        if text.ends_with('/') || text.ends_with("/.") || text == "." || text == ".." {
+            return Err(format!("{} is a directory; write the path of a file", shown(&text)));
+        }
+        Ok(Some(directory.join(text)))
+    });
+    let wanted = view.read(context, "enable-console-logging", None, |node| value::boolean(node).map(Some));
+    let file_given = view.find("file").is_some();
+    if wanted == Some(false) && !file_given {
+        let message = "is false, and there is no `logging.file`: lines go to the console all the same; write a file";
+        view.warn(context, "enable-console-logging", message.to_owned());
+    }
+    let console = wanted.unwrap_or(false) || !file_given;
+    let formats = [("simple", LogFormat::Simple), ("json", LogFormat::Json)];
+    let format = view.choice(context, "format", &formats, LogFormat::Simple);
+    Logging { file, console, format, levels: levels(context, &view) }
+}
+
+fn levels(context: &mut Context<'_>, logging: &View<'_>) -> Vec<(String, LogLevel)> {
+    let view = logging.section(context, "levels");
+    let mut levels = Vec::new();
+    for entry in view.entries() {
+        let words = [
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ];
+        if !LOGGERS.contains(&entry.key.as_str()) {
+            let message = format!("no logger has this name; the loggers are {}", LOGGERS.join(", "));
+            view.warn(context, &entry.key, message);
+        }
+        let level = view.read(context, &entry.key, None, |node| {
+            // Java's level names are often written in capitals.
+            let small = node.text().map(str::to_ascii_lowercase);
+            let same = small.and_then(|small| words.iter().find(|(word, _)| *word == small).map(|(_, level)| *level));
+            same.map_or_else(|| word(node, &words), Ok).map(Some)
+        });
+        if let Some(level) = level {
+            levels.push((entry.key.clone(), level));
+        }
+    }
+    levels
+}

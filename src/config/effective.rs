@@ -1,0 +1,221 @@
+//! The effective settings as a configuration file: every setting with its value, and whether the file or the default
+//! gave it. What is printed can be loaded again, queries of URLs aside, which may hold a key and are masked.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use super::Loaded;
+use super::context::join;
+use super::model::{Config, Cores, Destination, Format, LogFormat, LogLevel, Protocol, Routing, StatusSet, Url};
+use super::value::{show_cores, show_duration, show_size};
+
+/// Column at which the remark of a setting begins, if the setting is short enough.
+const REMARK_COLUMN: usize = 60;
+
+/// The settings of `loaded`, or nothing if it has faults. `cores`: what [`choose`](super::cores::choose) says about
+/// this machine.
+pub fn print(loaded: &Loaded, cores: &Result<Vec<usize>, String>) -> String {
+    let Some(config) = &loaded.config else { return String::new() };
+    let lines = loaded.lines.iter().map(|(path, line)| (path.as_str(), *line)).collect();
+    let mut page = Page { text: String::new(), lines };
+    service(&mut page, config);
+    page.section(0, "destinations");
+    for destination in &config.destinations {
+        one_destination(&mut page, destination, cores.as_ref().map_or(1, Vec::len));
+    }
+    routing(&mut page, config);
+    format(&mut page, &config.format);
+    logging(&mut page, config);
+    executors(&mut page, config, cores);
+    limits(&mut page, config);
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    lines: HashMap<&'a str, usize>,
+}
+
+impl Page<'_> {
+    fn section(&mut self, depth: usize, key: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{:depth$}{}:", "", quoted(key), depth = depth * 2);
+    }
+
+    /// `key: value  # line 7`, or `# default`; `paths` are the spellings of the key that the file may have used.
+    fn setting(&mut self, depth: usize, paths: &[String], key: &str, value: &str, more: &str) {
+        let place = match paths.iter().find_map(|path| self.lines.get(path.as_str())) {
+            Some(line) => format!("line {line}"),
+            None => "default".to_owned(),
+        };
+        let key = if key.starts_with('#') { key.to_owned() } else { quoted(key) };
+        let line = format!("{:depth$}{key}: {value}", "", depth = depth * 2);
+        let _ = writeln!(self.text, "{line:<REMARK_COLUMN$} # {place}{more}");
+    }
+
+    fn one(&mut self, depth: usize, section: &str, key: &str, value: &str) {
+        self.setting(depth, &[join(section, key)], key, value, "");
+    }
+}
+
+fn service(page: &mut Page<'_>, config: &Config) {
+    let service = &config.service;
+    page.section(0, "service");
+    let addresses = service.addresses.iter().map(|address| format!("\"{address}\""));
+    page.one(1, "service", "address", &list(addresses));
+    let paths = ["service.port".to_owned(), "service.ports".to_owned()];
+    page.setting(1, &paths, "port", &list(service.ports.iter().map(u16::to_string)), "");
+    let paths = ["service.max-concurrent-records".to_owned(), "service.max-concurrent-requests".to_owned()];
+    page.setting(1, &paths, "max-concurrent-records", &service.max_concurrent_records.to_string(), "");
+    let bytes = service.socket_receive_buffer_bytes.map_or("null".to_owned(), |bytes| bytes.to_string());
+    page.one(1, "service", "socket-receive-buffer-bytes", &bytes);
+}
+
+fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: usize) {
+    page.section(1, &destination.name);
+    let section = join("destinations", &destination.name);
+    let number = |page: &mut Page<'_>, key: &str, value: String| page.one(2, &section, key, &value);
+    number(page, "urls", list(destination.urls.iter().map(|url| format!("\"{}\"", masked(url)))));
+    let protocol = match destination.protocol {
+        Protocol::Http1 => "HTTP_1_1",
+        Protocol::Http2 => "HTTP_2",
+    };
+    number(page, "protocol", protocol.to_owned());
+    number(page, "call-timeout", destination.call_timeout.as_millis().to_string());
+    number(page, "connect-timeout", destination.connect_timeout.as_millis().to_string());
+    let connections = destination.max_connections_per_endpoint;
+    let possible = usize::try_from(connections).unwrap_or(usize::MAX).max(executors);
+    let more = format!(", at most {possible} with {executors} executor{}", if executors == 1 { "" } else { "s" });
+    let key = "max-connections-per-endpoint";
+    page.setting(2, &[join(&section, key)], key, &connections.to_string(), &more);
+    number(page, "max-request-queued-per-endpoint", destination.max_request_queued_per_endpoint.to_string());
+    if destination.protocol == Protocol::Http2 {
+        number(page, "http2-max-concurrent-streams", destination.http2_max_concurrent_streams.to_string());
+    }
+    let key = "http-success-status-codes";
+    if destination.success == StatusSet::successful() {
+        // A hundred numbers would hide the other lines.
+        page.setting(2, &[join(&section, key)], &format!("# {key}"), "all of 200 to 299", "");
+    } else {
+        page.one(2, &section, key, &list(destination.success.codes().map(|code| code.to_string())));
+    }
+}
+
+fn routing(page: &mut Page<'_>, config: &Config) {
+    match &config.routing {
+        None => page.setting(0, &[], "routing", "null", ": every record is acked, and none is delivered"),
+        Some(Routing::Skip) => {
+            page.section(0, "routing");
+            page.one(1, "routing", "mode", "skip");
+        }
+        Some(Routing::Destinations(indices)) => {
+            page.section(0, "routing");
+            page.one(1, "routing", "mode", "static-multi-destination");
+            let names = indices.iter().filter_map(|index| config.destinations.get(*index)).map(|it| quoted(&it.name));
+            let paths = ["routing.destinations".to_owned(), "routing.destination".to_owned()];
+            page.setting(1, &paths, "destinations", &list(names), "");
+        }
+    }
+}
+
+fn format(page: &mut Page<'_>, format: &Format) {
+    page.section(0, "format");
+    let stringify = match format {
+        Format::Json { stringify_map_keys } => {
+            page.one(1, "format", "mode", "json");
+            stringify_map_keys
+        }
+        Format::FlatJson { metadata_key, stringify_map_keys } => {
+            page.one(1, "format", "mode", "flat-json");
+            page.one(1, "format", "metadata-key", &quoted(metadata_key));
+            stringify_map_keys
+        }
+    };
+    page.one(1, "format", "stringify-map-keys", &stringify.to_string());
+}
+
+fn logging(page: &mut Page<'_>, config: &Config) {
+    let logging = &config.logging;
+    page.section(0, "logging");
+    if let Some(file) = &logging.file {
+        page.one(1, "logging", "file", &quoted(&file.display().to_string()));
+    }
+    page.one(1, "logging", "enable-console-logging", &logging.console.to_string());
+    let format = match logging.format {
+        LogFormat::Simple => "simple",
+        LogFormat::Json => "json",
+    };
+    page.one(1, "logging", "format", format);
+    page.section(1, "levels");
+    if !logging.levels.iter().any(|(name, _)| name == "root") {
+        page.one(2, "logging.levels", "root", "info");
+    }
+    for (name, level) in &logging.levels {
+        let level = match level {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        };
+        page.one(2, "logging.levels", name, level);
+    }
+}
+
+fn executors(page: &mut Page<'_>, config: &Config, cores: &Result<Vec<usize>, String>) {
+    let executors = &config.executors;
+    page.section(0, "executors");
+    let here = match cores {
+        Ok(cores) if cores.len() == 1 => format!(", here 1 executor on core {}", show_cores(cores)),
+        Ok(cores) => format!(", here {} executors on cores {}", cores.len(), show_cores(cores)),
+        Err(_) => ", not possible here".to_owned(),
+    };
+    let (value, path) = match &executors.cores {
+        Cores::All => ("all".to_owned(), "executors.cores"),
+        Cores::Count(count) => (count.to_string(), "executors.cores"),
+        Cores::AtMost(count) => (count.to_string(), "service.io-threads"),
+        Cores::List(list) => (format!("\"{}\"", show_cores(list)), "executors.cores"),
+    };
+    let here = if path == "service.io-threads" { format!(" (service.io-threads), at most{here}") } else { here };
+    page.setting(1, &[path.to_owned()], "cores", &value, &here);
+    page.one(1, "executors", "pin", &executors.pin.to_string());
+    page.one(1, "executors", "in-flight-bytes", &show_size(executors.in_flight_bytes));
+    page.one(1, "executors", "heartbeat-limit", &show_duration(executors.heartbeat_limit));
+    page.one(1, "executors", "busy-poll", &show_duration(executors.busy_poll));
+}
+
+fn limits(page: &mut Page<'_>, config: &Config) {
+    let limits = &config.limits;
+    page.section(0, "limits");
+    page.one(1, "limits", "record-deadline", &show_duration(limits.record_deadline));
+    page.one(1, "limits", "drain", &show_duration(limits.drain));
+    page.one(1, "limits", "max-frame-bytes", &show_size(limits.max_frame_bytes.into()));
+    page.one(1, "limits", "max-depth", &limits.max_depth.to_string());
+    page.one(1, "limits", "partial-frame-timeout", &show_duration(limits.partial_frame_timeout));
+    page.one(1, "limits", "ack-write-timeout", &show_duration(limits.ack_write_timeout));
+    page.one(1, "limits", "xdr-keepalive", &show_duration(limits.xdr_keepalive));
+}
+
+/// A flow list; a hundred codes are written as one line, too.
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[ {} ]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A URL without the values of its query.
+fn masked(url: &Url) -> String {
+    let text = url.to_string();
+    match text.split_once('?') {
+        Some((before, _)) => format!("{before}?..."),
+        None => text,
+    }
+}
+
+/// Text as YAML reads it back: plain where that is safe, else as a JSON string, which is YAML.
+fn quoted(text: &str) -> String {
+    let word = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let plain = word
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && !["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str())
+        && text.parse::<f64>().is_err();
+    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}

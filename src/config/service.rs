@@ -1,0 +1,125 @@
+//! `service`: where XDR connections are accepted, and how much is in flight.
+
+use std::net::IpAddr;
+
+use super::context::Context;
+use super::fault::shown;
+use super::model::Service;
+use super::value;
+use super::view::{View, in_range, word};
+use super::yaml::Node;
+
+/// Records in flight unless set, as in the official connector.
+const MAX_CONCURRENT_RECORDS: u32 = 32_768;
+/// Port unless set, as in the official connector.
+const PORT: u16 = 8080;
+
+/// Reads `service`.
+pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
+    let view = root.section(context, "service");
+    protocol(context, &view);
+    worker_threads(context, &view);
+    Service {
+        addresses: addresses(context, &view),
+        ports: ports(context, &view),
+        max_concurrent_records: max_concurrent_records(context, &view),
+        socket_receive_buffer_bytes: view.read(context, "socket-receive-buffer-bytes", None, |node| {
+            // `null` is the documented default.
+            if node.is_null() {
+                return Ok(None);
+            }
+            in_range(value::whole(node)?, &(4096_u32..=16 << 20), " bytes").map(Some)
+        }),
+    }
+}
+
+/// `service.io-threads`, if given.
+pub fn io_threads(context: &mut Context<'_>, root: &View<'_>) -> Option<usize> {
+    root.section(context, "service").read(context, "io-threads", None, |node| {
+        if node.is_null() {
+            return Ok(None);
+        }
+        in_range(value::whole(node)?, &(1_u32..=100_000), " threads").map(|threads| Some(threads as usize))
+    })
+}
+
+fn protocol(context: &mut Context<'_>, view: &View<'_>) {
+    view.read(context, "protocol", (), |node| {
+        if node.is_null() {
+            return Ok(());
+        }
+        match node.text() {
+            Some(http) if http.to_ascii_uppercase().starts_with("HTTP") => {
+                Err(format!("{} is HTTP ingress, which is not supported yet; write TCP", shown(http)))
+            }
+            _ => word(node, &[("TCP", ())]),
+        }
+    });
+}
+
+fn worker_threads(context: &mut Context<'_>, view: &View<'_>) {
+    if view.find("worker-threads").is_some_and(|entry| !entry.value.is_null()) {
+        view.whole(context, "worker-threads", 1..=100_000_u32, " threads", 1);
+        let message = "has no effect: records are dispatched by the executors, there are no workers; take it out";
+        view.warn(context, "worker-threads", message.to_owned());
+    }
+}
+
+fn max_concurrent_records(context: &mut Context<'_>, view: &View<'_>) -> u32 {
+    let range = 1..=10_000_000;
+    let old = "max-concurrent-requests";
+    if view.find(old).is_none() {
+        return view.whole(context, "max-concurrent-records", range, " records", MAX_CONCURRENT_RECORDS);
+    }
+    if let Some(entry) = view.find("max-concurrent-records") {
+        let message =
+            format!("the same setting as `max-concurrent-records` on line {}; take it out", entry.key_at.line);
+        view.fault(context, old, message);
+    } else {
+        view.warn(context, old, "taken as `max-concurrent-records`; write that".to_owned());
+    }
+    view.whole(context, old, range, " records", MAX_CONCURRENT_RECORDS)
+}
+
+fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpAddr> {
+    let all = IpAddr::from([0, 0, 0, 0]);
+    let addresses = view.list(context, "address", address).unwrap_or_else(|| vec![all]);
+    for any in addresses.iter().filter(|any| any.is_unspecified()) {
+        let covered = addresses.iter().find(|other| other.is_ipv4() == any.is_ipv4() && !other.is_unspecified());
+        if let Some(covered) = covered {
+            let message = format!("{any} includes {covered}; write only one of the two");
+            view.fault(context, "address", message);
+        }
+    }
+    addresses
+}
+
+fn address(node: &Node) -> Result<IpAddr, String> {
+    let Some(text) = node.text().filter(|_| !node.is_null()) else {
+        return Err(format!("{} where an IP address is needed; write 0.0.0.0 for all", value::describe(node)));
+    };
+    match text {
+        "localhost" => Err("`localhost` is a name; write 127.0.0.1 or ::1".to_owned()),
+        "*" => Err("`*` is no IP address; write 0.0.0.0 for all".to_owned()),
+        _ => text.parse().map_err(|_| {
+            format!("{} is no IP address; write one of this machine, without a port, or 0.0.0.0 for all", shown(text))
+        }),
+    }
+}
+
+fn ports(context: &mut Context<'_>, view: &View<'_>) -> Vec<u16> {
+    let port = |node: &Node| match value::whole(node)? {
+        0 => Err("0 is any free port, which XDR would have to guess; write 1 to 65535".to_owned()),
+        number => in_range(number, &(1_u16..=u16::MAX), ""),
+    };
+    // `ports` is the spelling of early published examples.
+    let key = if view.find("ports").is_some() && view.find("port").is_none() { "ports" } else { "port" };
+    if key == "port"
+        && let (Some(_), Some(entry)) = (view.find("ports"), view.find("port"))
+    {
+        let message = format!("the same setting as `port` on line {}; keep one of the two", entry.key_at.line);
+        view.fault(context, "ports", message);
+    }
+    let ports = view.list(context, key, port);
+    ports.unwrap_or_else(|| vec![PORT])
+}

@@ -1,0 +1,215 @@
+//! From an endpoint's queue to a connection.
+
+use std::rc::Rc;
+
+use super::super::endpoint::{Connection, ConnectionStage};
+use super::super::flight::Stage;
+use super::super::table::Key;
+use super::{Connect, Engine};
+use crate::config::model::Protocol;
+use crate::http::{Exchange, ExchangeLimits, Request};
+use crate::policy::Route;
+use crate::time::Time;
+use crate::wire::ack;
+
+/// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
+const CONNECTING_AT_ONCE: usize = 16;
+
+impl Engine {
+    /// Number of destinations of a record's route.
+    pub(super) fn route_len(&self) -> usize {
+        match self.policy.route() {
+            Route::To(list) => list.len(),
+            Route::Skip | Route::None => 0,
+        }
+    }
+
+    /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
+    /// would make the healthy ones see the record again on each of the source's laps.
+    pub(super) fn no_way(&mut self, now: Time) -> Option<String> {
+        for position in 0..self.route_len() {
+            let Route::To(list) = self.policy.route() else { return None };
+            let destination = list.get(position).and_then(|index| self.destinations.get(*index))?;
+            let mut usable = false;
+            let mut full = false;
+            for index in &destination.endpoints {
+                if let Some(endpoint) = self.endpoints.get_mut(*index)
+                    && endpoint.breaker.admits(now)
+                {
+                    usable = endpoint.queued.has_room(1);
+                    full |= !usable;
+                    if usable {
+                        break;
+                    }
+                }
+            }
+            if !usable {
+                let name = &destination.name;
+                return Some(if full {
+                    format!("destination {name}: max-request-queued-per-endpoint records wait already")
+                } else {
+                    format!("destination {name}: no healthy URL")
+                });
+            }
+        }
+        None
+    }
+
+    /// The destination at `position` of the route, and its endpoint with the fewest requests among the usable ones;
+    /// ties in turn.
+    pub(super) fn choose(&mut self, position: usize, now: Time) -> Option<(usize, usize)> {
+        let Route::To(list) = self.policy.route() else { return None };
+        let destination = *list.get(position)?;
+        self.choose_endpoint(destination, None, now).map(|endpoint| (destination, endpoint))
+    }
+
+    /// As [`Engine::choose`], preferring another endpoint than `avoid`.
+    pub(super) fn choose_endpoint(&mut self, destination: usize, avoid: Option<usize>, now: Time) -> Option<usize> {
+        let entry = self.destinations.get_mut(destination)?;
+        let count = entry.endpoints.len();
+        let first = entry.turn;
+        entry.turn = if first + 1 < count { first + 1 } else { 0 };
+        let mut best: Option<(bool, u64, usize)> = None;
+        for step in 0..count {
+            let place = if first + step < count { first + step } else { first + step - count };
+            let index = *entry.endpoints.get(place)?;
+            let Some(endpoint) = self.endpoints.get_mut(index) else { continue };
+            if !endpoint.breaker.admits(now) || !endpoint.queued.has_room(1) {
+                continue;
+            }
+            let candidate = (avoid == Some(index), endpoint.load(), index);
+            if best.is_none_or(|(avoided, load, _)| (candidate.0, candidate.1) < (avoided, load)) {
+                best = Some(candidate);
+            }
+        }
+        best.map(|(_, _, index)| index)
+    }
+
+    /// Puts an attempt in an endpoint's queue; a retry goes to the front, since it is older than what waits there.
+    pub(super) fn enqueue(&mut self, key: Key, endpoint: usize, retry: bool) {
+        let (Some(attempt), Some(entry)) = (self.attempts.get_mut(key), self.endpoints.get_mut(endpoint)) else { return };
+        attempt.endpoint = endpoint;
+        attempt.stage = Stage::Queued;
+        attempt.test = entry.breaker.sent();
+        entry.queued.charge(1);
+        if retry {
+            entry.queue.push_front(key);
+        } else {
+            entry.queue.push_back(key);
+        }
+        self.touch(endpoint);
+    }
+
+    /// Sends what can be sent on every endpoint that something changed at.
+    pub(super) fn pump_touched(&mut self, now: Time) {
+        while let Some(endpoint) = self.touched.pop() {
+            if let Some(entry) = self.endpoints.get_mut(endpoint) {
+                entry.touched = false;
+            }
+            self.pump(endpoint, now);
+        }
+    }
+
+    fn pump(&mut self, endpoint: usize, now: Time) {
+        while let Some(connection) = self.ready_connection(endpoint) {
+            let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+            let Some(attempt) = entry.queue.pop_front() else { break };
+            self.send(attempt, connection, now);
+        }
+        self.open_connections(endpoint, now);
+    }
+
+    /// A connection of the endpoint with room for a request. Those without leave the ready list.
+    fn ready_connection(&mut self, endpoint: usize) -> Option<Key> {
+        let entry = self.endpoints.get_mut(endpoint)?;
+        while let Some(&key) = entry.ready.last() {
+            match self.connections.get_mut(key) {
+                Some(connection) if connection.exchange.capacity() > 0 => return Some(key),
+                Some(connection) => connection.in_ready = false,
+                None => {}
+            }
+            entry.ready.pop();
+        }
+        None
+    }
+
+    /// Gives a queued attempt to a connection, unless it is over or nobody waits for it any more.
+    fn send(&mut self, key: Key, connection_key: Key, now: Time) {
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let Some(flight) = self.flights.get(attempt.flight) else { return };
+        if flight.answered || !self.source_takes_answers(flight.source) {
+            self.counters.orphaned += 1;
+            return self.attempt_failed(key, ack::TEMPORARY);
+        }
+        let (Some(attempt), Some(connection)) = (self.attempts.get_mut(key), self.connections.get_mut(connection_key)) else {
+            return;
+        };
+        let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };
+        endpoint.queued.release(1);
+        let request = Request { body: attempt.body.clone(), digest: attempt.digest };
+        if connection.exchange.submit(key.into(), request).is_err() {
+            // It said that it had room: then it is over by now, and its end brings the endpoint back here.
+            endpoint.queued.charge(1);
+            endpoint.queue.push_front(key);
+            connection.in_ready = false;
+            endpoint.ready.retain(|ready| *ready != connection_key);
+            return;
+        }
+        attempt.stage = Stage::Sent(connection_key);
+        attempt.sent_at = now;
+        endpoint.in_flight += 1;
+        self.counters.requests += 1;
+        self.wake_connection(connection_key);
+        self.start_call(key, connection_key, now);
+    }
+
+    /// Starts the call's clock, unless a first try started it. A call that had to wait for its connection to be
+    /// opened began with that.
+    fn start_call(&mut self, key: Key, connection: Key, now: Time) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        if attempt.links.is_linked() {
+            return;
+        }
+        let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.arrived);
+        let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
+        if let Some(destination) = self.destinations.get_mut(attempt.destination) {
+            let expires = began + destination.call_timeout;
+            destination.calls.add(&mut self.attempts, key, expires);
+        }
+    }
+
+    /// Asks I/O for connections if more are useful than there are.
+    fn open_connections(&mut self, endpoint: usize, now: Time) {
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        let Some(destination) = self.destinations.get(entry.destination) else { return };
+        // One HTTP/2 connection at a time: its peer's stream limit is unknown until it is open.
+        let (streams, at_once) = match destination.protocol {
+            Protocol::Http1 => (1, CONNECTING_AT_ONCE),
+            Protocol::Http2 => (destination.streams, 1),
+        };
+        let wanted = entry.wanted(streams).min(at_once.saturating_sub(entry.connecting));
+        for _ in 0..wanted {
+            let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
+            let exchange = Exchange::new(destination.protocol, Rc::clone(&entry.target), limits);
+            let Some(key) = self.connections.insert(Connection::new(endpoint, exchange, now)) else { return };
+            entry.connecting += 1;
+            self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
+        }
+    }
+
+    /// A connection may take requests again, or the first ones.
+    pub(super) fn offer(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.stage != ConnectionStage::Open {
+            return;
+        }
+        let endpoint = connection.endpoint;
+        if !connection.in_ready && connection.exchange.capacity() > 0 {
+            connection.in_ready = true;
+            if let Some(entry) = self.endpoints.get_mut(endpoint) {
+                entry.ready.push(key);
+            }
+        }
+        self.touch(endpoint);
+    }
+}

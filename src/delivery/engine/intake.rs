@@ -1,0 +1,301 @@
+//! Bytes of a source become records in flight: reassemble, decode, route, encode, queue.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::super::flight::{Attempt, Flight, Stage};
+use super::super::source::{Phase, WINDOW_LIMIT};
+use super::super::table::Key;
+use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
+use crate::policy::Route;
+use crate::record::{self, ChangeRecord};
+use crate::time::{Now, Time};
+use crate::wire::ack;
+use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
+
+/// A record whose body stands in the open chunk.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    first: Key,
+    body: Range<usize>,
+}
+
+/// What is to be done with a record before it is in flight.
+enum Verdict {
+    /// Deliver; the body was appended to the chunk.
+    Deliver([u8; 20], Range<usize>),
+    /// Answer with this code at once.
+    Answer(u8),
+}
+
+impl Engine {
+    /// The source's socket gave `bytes`; none to go on with frames that were set aside.
+    pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        if source.phase == Phase::Closing || self.drain_until.is_some() {
+            return;
+        }
+        source.received_any |= !bytes.is_empty();
+        // Frames that had to wait are as old as the read that brought them.
+        let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
+        source.has_kept = false;
+        let Some(mut assembler) = source.assembler.take() else { return };
+        if self.rejecting && self.budget.is_below(REJECT_UNTIL_PERCENT) {
+            self.rejecting = false;
+            tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
+        }
+        let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
+        self.flush_batch();
+        self.after_frames(key, assembler, end, bytes.len(), now.monotonic);
+        self.pump_touched(now.monotonic);
+        self.resume();
+    }
+
+    /// Takes frames until the bytes are used up, framing breaks, or there is no room.
+    fn take_frames(&mut self, key: Key, assembler: &mut Assembler, bytes: &[u8], arrived: Time, now: Now) -> End {
+        let mut rest = bytes;
+        loop {
+            // Room first: a frame that was taken out of the assembler has to be answered.
+            if !self.rejecting && !self.admits(key, 0) {
+                if rest.is_empty() && !assembler.has_frames() {
+                    return End::UsedUp;
+                }
+                assembler.keep(rest);
+                return End::NoRoom;
+            }
+            if self.sources.get(key).is_none_or(|source| source.window.len() >= WINDOW_LIMIT) {
+                assembler.keep(rest);
+                return End::WindowFull;
+            }
+            match assembler.next(&mut rest) {
+                Ok(Some(frame)) => self.take_frame(key, &frame, arrived, now),
+                Ok(None) => return End::UsedUp,
+                Err(error) => return End::Broken(error),
+            }
+        }
+    }
+
+    fn take_frame(&mut self, key: Key, frame: &Frame<'_>, arrived: Time, now: Now) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let number = source.window.open();
+        self.counters.records += 1;
+        if self.grace == Some(key) {
+            self.grace = None;
+        }
+        let verdict = if self.rejecting {
+            Verdict::Answer(ack::OVERLOAD)
+        } else {
+            let written = self.bodies.buffer().len();
+            match catch_unwind(AssertUnwindSafe(|| self.judge(key, frame, now))) {
+                Ok(verdict) => verdict,
+                Err(_) => {
+                    self.bodies.buffer().truncate(written);
+                    self.report_panic(key, now.monotonic);
+                    Verdict::Answer(ack::TEMPORARY)
+                }
+            }
+        };
+        match verdict {
+            Verdict::Answer(code) => self.answer(key, number, code),
+            Verdict::Deliver(digest, body) => self.start(key, number, digest, body, arrived, now.monotonic),
+        }
+        if self.bodies.is_full() {
+            self.flush_batch();
+        }
+    }
+
+    /// Decides about one frame, and writes its body if it is to be delivered.
+    fn judge(&mut self, key: Key, frame: &Frame<'_>, now: Now) -> Verdict {
+        // The inflater is taken out for as long as the record borrows its buffer.
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let verdict = match frame.kind {
+            FrameKind::Message => match record::decode(frame.body) {
+                Ok(record) => self.judge_record(key, &record, now),
+                Err(fault) => self.bad_content(key, &fault, now.monotonic),
+            },
+            FrameKind::Compressed => match inflater.inflate(frame.body, self.frame_limits) {
+                Ok(body) => match record::decode(body) {
+                    Ok(record) => self.judge_record(key, &record, now),
+                    Err(fault) => self.bad_content(key, &fault, now.monotonic),
+                },
+                Err(fault) => self.bad_content(key, &fault, now.monotonic),
+            },
+        };
+        self.inflater = inflater;
+        verdict
+    }
+
+    fn judge_record(&mut self, key: Key, record: &ChangeRecord<'_>, now: Now) -> Verdict {
+        if record.is_transaction_monitor() {
+            self.counters.skipped += 1;
+            return Verdict::Answer(ack::OK);
+        }
+        match self.policy.route() {
+            Route::To(_) => {}
+            Route::Skip => {
+                self.counters.skipped += 1;
+                return Verdict::Answer(ack::OK);
+            }
+            Route::None => {
+                self.counters.skipped += 1;
+                let set = record.set.unwrap_or_default();
+                if self.policy.is_first_unrouted(record.namespace, set) {
+                    tracing::warn!(target: "server",
+                        "namespace {}, set {}: no route, so its records are skipped and acked as done; if that is not wanted, add `routing`",
+                        text(record.namespace), text(set));
+                }
+                return Verdict::Answer(ack::OK);
+            }
+        }
+        if let Some(why) = self.no_way(now.monotonic) {
+            self.counters.refused += 1;
+            if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
+                tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
+                    record.identity(), more(left_out));
+            }
+            return Verdict::Answer(ack::TEMPORARY);
+        }
+        let out = self.bodies.buffer();
+        let start = out.len();
+        match self.formatter.encode(record, now.unix_ms, out, &mut self.notes) {
+            Ok(()) => Verdict::Deliver(*record.digest, start..self.bodies.buffer().len()),
+            Err(fault) => {
+                self.bodies.buffer().truncate(start);
+                let identity = record.identity().to_string();
+                self.bad_content(key, &format_args!("{identity}: {fault}"), now.monotonic)
+            }
+        }
+    }
+
+    fn bad_content(&mut self, key: Key, fault: &dyn std::fmt::Display, now: Time) -> Verdict {
+        self.counters.content_faults += 1;
+        if let Some(left_out) = self.limited.content.allow(now) {
+            let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
+            tracing::warn!(target: "record-parser",
+                "{peer}: record answered 10, which the server does not send again: {fault}{}", more(left_out));
+        }
+        Verdict::Answer(ack::PERMANENT)
+    }
+
+    fn report_panic(&mut self, key: Key, now: Time) {
+        self.counters.panics += 1;
+        if let Some(left_out) = self.limited.panic.allow(now) {
+            let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
+            tracing::error!(target: "server",
+                "{peer}: a defect of this program stopped the handling of a record, which was answered 11; please report it with the lines above{}",
+                more(left_out));
+        }
+    }
+
+    /// Puts a record in flight: one attempt for each destination, in its endpoint's queue.
+    fn start(&mut self, source: Key, number: u64, digest: [u8; 20], body: Range<usize>, arrived: Time, now: Time) {
+        let flight = Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
+        let Some(flight_key) = self.flights.insert(flight) else {
+            return self.answer(source, number, ack::TEMPORARY);
+        };
+        self.budget.charge_record();
+        self.deadlines.add(&mut self.flights, flight_key, arrived + self.limits.record_deadline);
+        let mut next = None;
+        let mut pending = 0;
+        for position in (0..self.route_len()).rev() {
+            let Some((destination, endpoint)) = self.choose(position, now) else { continue };
+            let attempt = Attempt {
+                flight: flight_key,
+                destination,
+                endpoint,
+                stage: Stage::Queued,
+                body: bytes::Bytes::new(),
+                digest,
+                retried: false,
+                test: false,
+                sent_at: now,
+                sibling: next,
+                links: Default::default(),
+            };
+            if let Some(attempt_key) = self.attempts.insert(attempt) {
+                self.enqueue(attempt_key, endpoint, false);
+                next = Some(attempt_key);
+                pending += 1;
+            }
+        }
+        assert_eq!(pending, self.route_len(), "a record is started when each destination has room");
+        if let Some(flight) = self.flights.get_mut(flight_key) {
+            flight.first = next;
+            flight.pending = u16::try_from(pending).unwrap_or(u16::MAX);
+        }
+        if let Some(first) = next {
+            self.batch.push(Encoded { first, body });
+        }
+    }
+
+    /// Ends the open chunk and gives its records their bodies.
+    fn flush_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let chunk = self.bodies.seal(&mut self.budget);
+        for encoded in self.batch.drain(..) {
+            let body = chunk.slice(encoded.body);
+            let mut next = Some(encoded.first);
+            while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
+                attempt.body = body.clone();
+                next = attempt.sibling;
+            }
+        }
+    }
+
+    /// Puts the assembler back and notes what the source waits for.
+    fn after_frames(&mut self, key: Key, assembler: Assembler, end: End, received: usize, now: Time) {
+        let held = assembler.held_bytes();
+        let wanted = assembler.wanted_bytes();
+        let mid_frame = assembler.is_mid_frame();
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.assembler = Some(assembler);
+        source.has_kept = matches!(end, End::NoRoom | End::WindowFull);
+        let reserved = if wanted > RESERVE_ABOVE && source.charged >= wanted as u64 { wanted.max(held) } else { held };
+        self.budget.recharge(&mut source.charged, reserved as u64);
+        match (mid_frame, received > 0) {
+            (true, true) => source.partial_since = Some(now),
+            (true, false) => {}
+            (false, _) => source.partial_since = None,
+        }
+        match end {
+            End::UsedUp | End::WindowFull => source.waiting_since = None,
+            End::NoRoom => self.pause(key, now),
+            End::Broken(error) => self.broken(key, &error, now),
+        }
+    }
+
+    /// Framing broke: nothing after it can be trusted. What arrived before is answered, then the connection is closed.
+    fn broken(&mut self, key: Key, error: &FrameError, now: Time) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.phase = Phase::Closing;
+        self.counters.framing_faults += 1;
+        if let Some(left_out) = self.limited.framing.allow(now) {
+            tracing::warn!(target: "server", "{}: connection closed: {error}{}", source.peer, more(left_out));
+        }
+        self.wake_source(key);
+    }
+}
+
+/// Why no more frames are taken now.
+enum End {
+    /// All bytes were taken in or belong to a partial frame.
+    UsedUp,
+    /// The budget is used; the rest was set aside.
+    NoRoom,
+    /// Too many records of this connection wait for their code; the rest was set aside.
+    WindowFull,
+    /// Framing broke.
+    Broken(FrameError),
+}
+
+/// A name as text for the log.
+fn text(name: &[u8]) -> std::borrow::Cow<'_, str> {
+    if name.is_empty() { "(none)".into() } else { String::from_utf8_lossy(name) }
+}
+
+/// Ends a limited line with the number of lines that were left out before it.
+pub(super) fn more(left_out: u64) -> String {
+    if left_out == 0 { String::new() } else { format!(" ({left_out} more such lines were left out)") }
+}

@@ -1,0 +1,222 @@
+//! One executor's connector as a state machine.
+//!
+//! I/O tells it what happened (`source_*`, `connection_*`, `tick`, `drain`) and asks what to write, whether to read and
+//! when to come back. Nothing here waits: what has to go on later is in a table with a deadline. After each call I/O
+//! takes [`Engine::next_wake`] and [`Engine::next_connect`] until they are empty.
+//!
+//! - `intake`: bytes of a source become records in flight
+//! - `dispatch`: from an endpoint's queue to a connection
+//! - `outcome`: what a request's end means for its record, and the code for the source
+//! - `sources`, `connections`: opening, closing, what to write
+//! - `timers`: deadlines, drain
+
+mod connections;
+mod dispatch;
+mod intake;
+mod outcome;
+mod setup;
+mod sources;
+mod timers;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::bodies::Bodies;
+use super::budget::Budget;
+use super::chain::Chain;
+use super::endpoint::{Connection, Destination, Endpoint};
+use super::flight::{Attempt, Flight};
+use super::source::Source;
+use super::table::{Key, Table};
+use crate::config::model::Limits;
+use crate::format::{Formatter, Notes};
+use crate::logging::RateLimit;
+use crate::metrics::{Counters, Latency};
+use crate::policy::Policy;
+use crate::time::Time;
+use crate::wire::compressed::Inflater;
+use crate::wire::frame::FrameLimits;
+
+pub use setup::SharedLimits;
+pub use sources::Input;
+pub use timers::{BUSY_TICK, IDLE_TICK};
+
+/// A record without room waits this long unread; then frames are answered 18 without being dispatched, since unread
+/// frames would age until the server resets their connection.
+const PAUSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Rejecting ends when use is below this share of the budget, in percent.
+const REJECT_UNTIL_PERCENT: u64 = 80;
+
+/// A frame above this reserves its size in the budget before its body is read.
+const RESERVE_ABOVE: usize = 64 * 1024;
+
+/// Paused sources that are woken at a time; each one that finds room wakes the next.
+const RESUME_AT_ONCE: usize = 16;
+
+/// A task of I/O that has something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// This source has output, or may be read, or is to be closed.
+    Source(Key),
+    /// This connection has output or is to be closed.
+    Connection(Key),
+}
+
+/// A connection that I/O is asked to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connect {
+    /// Its name from now on.
+    pub connection: Key,
+    /// Index of the endpoint, in the order of destinations and URLs of the configuration.
+    pub endpoint: usize,
+    /// Give up after this long.
+    pub timeout: Duration,
+}
+
+/// Lines that could repeat per record, each with its own limit.
+#[derive(Debug)]
+struct Limited {
+    content: RateLimit,
+    framing: RateLimit,
+    refused: RateLimit,
+    failed: RateLimit,
+    deadline: RateLimit,
+    panic: RateLimit,
+    connect: RateLimit,
+}
+
+impl Default for Limited {
+    fn default() -> Limited {
+        let limit = RateLimit::per_second;
+        Limited {
+            content: limit(),
+            framing: limit(),
+            refused: limit(),
+            failed: limit(),
+            deadline: limit(),
+            panic: limit(),
+            connect: limit(),
+        }
+    }
+}
+
+/// One executor's connector. See the module.
+pub struct Engine {
+    limits: Limits,
+    frame_limits: FrameLimits,
+    policy: Policy,
+    formatter: Formatter,
+    notes: Notes,
+    inflater: Inflater,
+    destinations: Vec<Destination>,
+    endpoints: Vec<Endpoint>,
+
+    sources: Table<Source>,
+    flights: Table<Flight>,
+    attempts: Table<Attempt>,
+    connections: Table<Connection>,
+    /// Records in flight by deadline.
+    deadlines: Chain,
+
+    budget: Budget,
+    bodies: Bodies,
+    /// First attempts of the records whose bodies are in the open chunk, and where.
+    batch: Vec<intake::Encoded>,
+    /// Sources that wait for room, longest first.
+    paused: VecDeque<Key>,
+    /// The one source that may go on without room while no record is in flight.
+    grace: Option<Key>,
+    rejecting: bool,
+    /// When what is in flight is given up; set by [`Engine::drain`].
+    drain_until: Option<Time>,
+
+    touched: Vec<usize>,
+    wakes: Vec<Wake>,
+    connects: Vec<Connect>,
+    counters: Counters,
+    latency: Latency,
+    limited: Limited,
+}
+
+impl Engine {
+    /// The next task that has something to do.
+    pub fn next_wake(&mut self) -> Option<Wake> {
+        let wake = self.wakes.pop()?;
+        match wake {
+            Wake::Source(key) => {
+                if let Some(source) = self.sources.get_mut(key) {
+                    source.woken = false;
+                }
+            }
+            Wake::Connection(key) => {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.woken = false;
+                }
+            }
+        }
+        Some(wake)
+    }
+
+    /// The next connection to open.
+    pub fn next_connect(&mut self) -> Option<Connect> {
+        self.connects.pop()
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// From frame to code, for records that were delivered.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// Open XDR connections.
+    pub fn source_count(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Records in flight.
+    pub fn in_flight(&self) -> u64 {
+        self.budget.used_records()
+    }
+
+    /// Bytes in flight, as charged.
+    pub fn in_flight_bytes(&mut self) -> u64 {
+        self.budget.used_bytes()
+    }
+
+    /// Whether anything is in flight, paused or being opened, so that time-outs have to be exact.
+    pub fn is_busy(&self) -> bool {
+        !self.flights.is_empty() || !self.paused.is_empty() || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
+    }
+
+    fn wake_source(&mut self, key: Key) {
+        if let Some(source) = self.sources.get_mut(key)
+            && !source.woken
+        {
+            source.woken = true;
+            self.wakes.push(Wake::Source(key));
+        }
+    }
+
+    fn wake_connection(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && !connection.woken
+        {
+            connection.woken = true;
+            self.wakes.push(Wake::Connection(key));
+        }
+    }
+
+    fn touch(&mut self, endpoint: usize) {
+        if let Some(entry) = self.endpoints.get_mut(endpoint)
+            && !entry.touched
+        {
+            entry.touched = true;
+            self.touched.push(endpoint);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What a request's end means for its record, and the code for the source.
+
+use super::super::breaker::Change;
+use super::super::endpoint::ConnectionStage;
+use super::super::flight::Stage;
+use super::super::table::Key;
+use super::Engine;
+use super::intake::more;
+use crate::http::{Outcome, Processed};
+use crate::time::Time;
+use crate::wire::ack;
+
+impl Engine {
+    /// Sets a record's code; the first one stands.
+    pub(super) fn answer(&mut self, source: Key, number: u64, code: u8) {
+        if let Some(entry) = self.sources.get_mut(source)
+            && entry.window.complete(number, code)
+            && entry.window.is_ready()
+        {
+            self.wake_source(source);
+        }
+    }
+
+    /// Takes what a connection has to say about its requests.
+    pub(super) fn take_outcomes(&mut self, connection: Key, now: Time) {
+        while let Some((ticket, outcome)) = self.connections.get_mut(connection).and_then(|entry| entry.exchange.next_outcome()) {
+            let key = Key::from(ticket);
+            let is_current = self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Sent(connection));
+            if is_current {
+                self.take_outcome(key, outcome, now);
+            } else {
+                self.counters.late_outcomes += 1;
+            }
+        }
+    }
+
+    fn take_outcome(&mut self, key: Key, outcome: Outcome, now: Time) {
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let (destination, endpoint) = (attempt.destination, attempt.endpoint);
+        match outcome {
+            Outcome::Response { status } => {
+                let success = self.destinations.get(destination).is_some_and(|entry| entry.success.contains(status));
+                if success {
+                    self.counters.responses_success += 1;
+                    self.report_health(endpoint, |entry| entry.breaker.succeeded());
+                    self.attempt_succeeded(key, now);
+                } else {
+                    self.counters.responses_other += 1;
+                    if let Some(entry) = self.endpoints.get_mut(endpoint) {
+                        entry.breaker.answered(now);
+                    }
+                    self.report_failure(key, &format_args!("status {status}"), now);
+                    self.attempt_failed(key, ack::TEMPORARY);
+                }
+            }
+            Outcome::Failed { kind, processed } => {
+                self.counters.requests_failed += 1;
+                match processed {
+                    Processed::No => self.retry_or_fail(key, &kind, now),
+                    Processed::Unknown => {
+                        self.report_failure(key, &kind, now);
+                        self.attempt_failed(key, ack::TEMPORARY);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One line a second about requests that failed.
+    pub(super) fn report_failure(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
+        let Some(left_out) = self.limited.failed.allow(now) else { return };
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let url = self.endpoints.get(attempt.endpoint).map_or("", |endpoint| endpoint.url.as_str());
+        let name = self.destinations.get(attempt.destination).map_or("", |destination| destination.name.as_str());
+        tracing::warn!(target: "server", "destination {name}, {url}: {why}; record {} answered 11, so the server sends it again{}",
+            crate::record::Hex(&attempt.digest), more(left_out));
+    }
+
+    fn attempt_succeeded(&mut self, key: Key, now: Time) {
+        let Some(flight_key) = self.finish_attempt(key) else { return };
+        let Some(flight) = self.flights.get_mut(flight_key) else { return };
+        flight.pending = flight.pending.saturating_sub(1);
+        if flight.pending > 0 {
+            return;
+        }
+        if !flight.answered {
+            flight.answered = true;
+            let (source, number) = (flight.source, flight.number);
+            let micros = now.since(flight.arrived).as_micros();
+            self.latency.record(u64::try_from(micros).unwrap_or(u64::MAX));
+            self.answer(source, number, ack::OK);
+        }
+        self.finish_flight(flight_key);
+    }
+
+    /// One destination did not take the record: the source is told at once. Attempts that are queued elsewhere are
+    /// dropped, since all destinations will see the record again; those on their way end by themselves.
+    pub(super) fn attempt_failed(&mut self, key: Key, code: u8) {
+        let Some(flight_key) = self.finish_attempt(key) else { return };
+        let Some(flight) = self.flights.get_mut(flight_key) else { return };
+        flight.pending = flight.pending.saturating_sub(1);
+        if !flight.answered {
+            flight.answered = true;
+            let (source, number, mut next) = (flight.source, flight.number, flight.first);
+            self.answer(source, number, code);
+            while let Some(sibling) = next {
+                let Some(attempt) = self.attempts.get(sibling) else { break };
+                next = attempt.sibling;
+                if attempt.stage == Stage::Queued && self.finish_attempt(sibling).is_some()
+                    && let Some(flight) = self.flights.get_mut(flight_key)
+                {
+                    flight.pending = flight.pending.saturating_sub(1);
+                }
+            }
+        }
+        if self.flights.get(flight_key).is_some_and(|flight| flight.pending == 0) {
+            self.finish_flight(flight_key);
+        }
+    }
+
+    /// Ends an attempt wherever it stands, and says whose it was; `None` if it was over already.
+    pub(super) fn finish_attempt(&mut self, key: Key) -> Option<Key> {
+        let attempt = self.attempts.get_mut(key)?;
+        let (stage, endpoint, destination, flight) = (attempt.stage, attempt.endpoint, attempt.destination, attempt.flight);
+        attempt.stage = Stage::Done;
+        attempt.body = bytes::Bytes::new();
+        let was_test = std::mem::take(&mut attempt.test);
+        let entry = self.endpoints.get_mut(endpoint);
+        match (stage, entry) {
+            (Stage::Done, _) => return None,
+            (Stage::Queued, Some(entry)) => {
+                entry.queued.release(1);
+                if was_test {
+                    entry.breaker.abandoned();
+                }
+            }
+            (Stage::Sent(_), Some(entry)) => {
+                entry.in_flight = entry.in_flight.saturating_sub(1);
+                if was_test {
+                    entry.breaker.abandoned();
+                }
+            }
+            (_, None) => {}
+        }
+        if let Some(destination) = self.destinations.get_mut(destination) {
+            destination.calls.remove(&mut self.attempts, key);
+        }
+        Some(flight)
+    }
+
+    /// The record is over: its entries and its place in the budget are free.
+    pub(super) fn finish_flight(&mut self, key: Key) {
+        self.deadlines.remove(&mut self.flights, key);
+        let Some(flight) = self.flights.remove(key) else { return };
+        let mut next = flight.first;
+        while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
+            next = attempt.sibling;
+        }
+        self.budget.release_record();
+    }
+
+    /// The peer has not acted on the request: once more, on another healthy URL if there is one.
+    pub(super) fn retry_or_fail(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let (destination, endpoint, stage) = (attempt.destination, attempt.endpoint, attempt.stage);
+        let wanted = !attempt.retried
+            && self.flights.get(attempt.flight).is_some_and(|flight| !flight.answered && self.source_takes_answers(flight.source));
+        let next = if wanted { self.choose_endpoint(destination, Some(endpoint), now) } else { None };
+        let (Some(next), Some(entry)) = (next, self.endpoints.get_mut(endpoint)) else {
+            self.report_failure(key, why, now);
+            return self.attempt_failed(key, ack::TEMPORARY);
+        };
+        match stage {
+            Stage::Queued => entry.queued.release(1),
+            Stage::Sent(_) => entry.in_flight = entry.in_flight.saturating_sub(1),
+            Stage::Done => return,
+        }
+        if let Some(attempt) = self.attempts.get_mut(key) {
+            attempt.retried = true;
+            if std::mem::take(&mut attempt.test) {
+                entry.breaker.abandoned();
+            }
+        }
+        self.counters.retries += 1;
+        self.enqueue(key, next, true);
+    }
+
+    /// Records that failed to connect or timed out at an endpoint; its queue is emptied when it becomes unhealthy.
+    pub(super) fn endpoint_failed(&mut self, endpoint: usize, now: Time) {
+        if self.report_health(endpoint, |entry| entry.breaker.failed(1, now)) == Change::Unhealthy {
+            self.empty_queue(endpoint, &"the URL became unhealthy", now);
+        }
+    }
+
+    fn report_health(&mut self, endpoint: usize, event: impl FnOnce(&mut super::super::endpoint::Endpoint) -> Change) -> Change {
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return Change::None };
+        let change = event(entry);
+        let name = self.destinations.get(entry.destination).map_or("", |destination| destination.name.as_str());
+        match change {
+            Change::None => {}
+            Change::Unhealthy => tracing::warn!(target: "server",
+                "destination {name}, {}: unhealthy after 3 failures in a row to connect or answer in time; one record tests it from time to time", entry.url),
+            Change::Healthy => tracing::info!(target: "server", "destination {name}, {}: healthy again", entry.url),
+        }
+        change
+    }
+
+    /// Gives every attempt in the queue its retry elsewhere, or fails it.
+    pub(super) fn empty_queue(&mut self, endpoint: usize, why: &dyn std::fmt::Display, now: Time) {
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        // Retries may come back to this queue: only what is in it now is looked at.
+        let queue = std::mem::take(&mut entry.queue);
+        for key in queue {
+            let is_here = self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == endpoint);
+            if is_here {
+                self.retry_or_fail(key, why, now);
+            }
+        }
+    }
+
+    /// Takes a sent attempt back from its connection; its outcome, if one still comes, is late.
+    pub(super) fn cancel(&mut self, key: Key, now: Time) {
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let Stage::Sent(connection_key) = attempt.stage else { return };
+        let sent_at = attempt.sent_at;
+        let Some(connection) = self.connections.get_mut(connection_key) else { return };
+        connection.exchange.cancel(key.into());
+        // Not a byte since the request went out: the peer may be gone without a word, and every further request on
+        // this connection would end in the same way.
+        if connection.heard <= sent_at && connection.stage == ConnectionStage::Open {
+            self.retire(connection_key);
+        }
+        self.settle_connection(connection_key, now);
+    }
+}

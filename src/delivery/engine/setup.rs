@@ -1,0 +1,134 @@
+//! An engine from a configuration.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::super::bodies::Bodies;
+use super::super::budget::{Budget, Pool};
+use super::super::chain::Chain;
+use super::super::endpoint::{Destination, Endpoint};
+use super::super::lease::{Lease, Shared};
+use super::super::table::Table;
+use super::{Engine, Limited};
+use crate::config::model::Config;
+use crate::format::{Formatter, Notes};
+use crate::http::{Target, TargetError};
+use crate::metrics::{Counters, Latency};
+use crate::policy::Policy;
+use crate::record::DecodeLimits;
+use crate::wire::compressed::Inflater;
+use crate::wire::frame::FrameLimits;
+
+/// What the executors of a process share: amounts that they lease, nothing else.
+#[derive(Debug, Clone)]
+pub struct SharedLimits {
+    pool: Pool,
+    /// One for each endpoint, in the order of destinations and URLs.
+    queues: Vec<Shared>,
+    executors: usize,
+}
+
+impl SharedLimits {
+    /// The amounts of `config`, for `executors` executors.
+    pub fn new(config: &Config, executors: usize) -> SharedLimits {
+        let records = u64::from(config.service.max_concurrent_records);
+        let queues = config.destinations.iter().flat_map(|destination| {
+            let limit = u64::from(destination.max_request_queued_per_endpoint);
+            destination.urls.iter().map(move |_| Shared::new(limit, executors, 1))
+        });
+        SharedLimits {
+            pool: Pool::new(config.executors.in_flight_bytes, records, executors),
+            queues: queues.collect(),
+            executors,
+        }
+    }
+}
+
+/// Connections that executor `index` of `executors` may have of a process-wide `total`: the total divided, the rest
+/// to the first ones, at least one each.
+pub fn share(total: u32, index: usize, executors: usize) -> usize {
+    let (total, executors) = (total as usize, executors.max(1));
+    (total / executors + usize::from(index < total % executors)).max(1)
+}
+
+impl Engine {
+    /// The engine of executor `index`.
+    pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, TargetError> {
+        let decode = DecodeLimits { max_depth: config.limits.max_depth };
+        let formatter = Formatter::new(&config.format, decode);
+        let mut destinations = Vec::new();
+        let mut endpoints = Vec::new();
+        for destination in &config.destinations {
+            let first = endpoints.len();
+            for url in &destination.urls {
+                let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
+                endpoints.push(Endpoint {
+                    destination: destinations.len(),
+                    target: Rc::new(Target::new(url, formatter.content_type())?),
+                    url: url.to_string(),
+                    queue: VecDeque::new(),
+                    queued: Lease::new(queue.clone()),
+                    in_flight: 0,
+                    ready: Vec::new(),
+                    connecting: 0,
+                    open: 0,
+                    draining: 0,
+                    share: share(destination.max_connections_per_endpoint, index, shared.executors),
+                    breaker: Default::default(),
+                    touched: false,
+                });
+            }
+            destinations.push(Destination {
+                name: destination.name.clone(),
+                endpoints: (first..endpoints.len()).collect(),
+                turn: 0,
+                protocol: destination.protocol,
+                call_timeout: destination.call_timeout,
+                connect_timeout: destination.connect_timeout,
+                streams: destination.http2_max_concurrent_streams as usize,
+                success: destination.success,
+                calls: Chain::default(),
+            });
+        }
+        Ok(Engine {
+            frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
+            limits: config.limits.clone(),
+            policy: Policy::new(config.routing.clone()),
+            formatter,
+            notes: Notes::default(),
+            inflater: Inflater::default(),
+            destinations,
+            endpoints,
+            sources: Table::default(),
+            flights: Table::default(),
+            attempts: Table::default(),
+            connections: Table::default(),
+            deadlines: Chain::default(),
+            budget: Budget::new(&shared.pool),
+            bodies: Bodies::default(),
+            batch: Vec::new(),
+            paused: VecDeque::new(),
+            grace: None,
+            rejecting: false,
+            drain_until: None,
+            touched: Vec::new(),
+            wakes: Vec::new(),
+            connects: Vec::new(),
+            counters: Counters::default(),
+            latency: Latency::default(),
+            limited: Limited::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn shares_add_up_to_the_total_and_nobody_has_none() {
+        let all: Vec<usize> = (0..4).map(|index| share(10, index, 4)).collect();
+        assert_eq!(all, [3, 3, 2, 2]);
+        assert_eq!((0..4).map(|index| share(1, index, 4)).sum::<usize>(), 4);
+    }
+}

@@ -1,0 +1,153 @@
+//! XDR connections: opening, closing, what to write to them, whether to read them.
+
+use std::net::SocketAddr;
+
+use super::super::source::{Phase, Source, WINDOW_LIMIT};
+use super::super::table::Key;
+use super::{Engine, RESERVE_ABOVE, RESUME_AT_ONCE};
+use crate::time::Time;
+use crate::wire::ack;
+use crate::wire::frame::Assembler;
+
+/// What I/O does with a source's socket next, once its output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Read.
+    Read,
+    /// Call [`Engine::source_receive`] without bytes: frames that were set aside may be taken in now.
+    Resume,
+    /// Do nothing until it is woken.
+    Wait,
+    /// Everything is answered: close the write side, read and drop what is left, close.
+    Finish,
+    /// It is gone: close at once.
+    Gone,
+}
+
+impl Engine {
+    /// A connection was accepted. `None` when there is no place for it.
+    pub fn source_open(&mut self, peer: SocketAddr) -> Option<Key> {
+        let key = self.sources.insert(Source::new(peer, Assembler::new(self.frame_limits)))?;
+        self.counters.sources_opened += 1;
+        tracing::debug!(target: "server", "{peer}: XDR connection opened");
+        Some(key)
+    }
+
+    /// The acks that can be written now.
+    pub fn source_output(&mut self, key: Key) -> &[u8] {
+        let Some(source) = self.sources.get_mut(key) else { return &[] };
+        let counters = &mut self.counters;
+        source.output(|code| match code {
+            ack::OK => counters.acked_ok += 1,
+            ack::PERMANENT => counters.acked_permanent += 1,
+            ack::OVERLOAD => counters.acked_overload += 1,
+            _ => counters.acked_temporary += 1,
+        })
+    }
+
+    /// `bytes` of the output were written.
+    pub fn source_wrote(&mut self, key: Key, bytes: usize) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.wrote(bytes);
+        }
+    }
+
+    /// The socket took no more of the output.
+    pub fn source_stuck(&mut self, key: Key, now: Time) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.stuck_since.get_or_insert(now);
+        }
+    }
+
+    /// What to do with the socket next.
+    pub fn source_input(&mut self, key: Key, now: Time) -> Input {
+        let Some(source) = self.sources.get_mut(key) else { return Input::Gone };
+        if source.phase == Phase::Closing || self.drain_until.is_some() {
+            return if source.is_flushed() { Input::Finish } else { Input::Wait };
+        }
+        if source.paused || source.window.len() >= WINDOW_LIMIT || source.stuck_since.is_some() {
+            return Input::Wait;
+        }
+        let go_on = if source.has_kept { Input::Resume } else { Input::Read };
+        let wanted = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
+        let wanted = if wanted > RESERVE_ABOVE { (wanted as u64).saturating_sub(source.charged) } else { 0 };
+        if self.rejecting || self.admits(key, wanted) {
+            if wanted > 0
+                && let Some(source) = self.sources.get_mut(key)
+            {
+                let reserved = source.charged + wanted;
+                self.budget.recharge(&mut source.charged, reserved);
+            }
+            return go_on;
+        }
+        self.pause(key, now);
+        Input::Wait
+    }
+
+    /// Whether `frame_bytes` more may be taken in from this source. While no record is in flight, one source at a
+    /// time may without room: partial frames alone could otherwise fill the budget for good.
+    pub(super) fn admits(&mut self, key: Key, frame_bytes: u64) -> bool {
+        if self.budget.has_room(frame_bytes) {
+            return true;
+        }
+        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key) {
+            self.grace = Some(key);
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn pause(&mut self, key: Key, now: Time) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.waiting_since.get_or_insert(now);
+        if !source.paused {
+            source.paused = true;
+            self.paused.push_back(key);
+            self.counters.pauses += 1;
+        }
+    }
+
+    /// Lets those that have waited longest try again.
+    pub(super) fn resume(&mut self) {
+        if self.paused.is_empty() || !(self.rejecting || self.budget.used_records() == 0 || self.budget.has_room(0)) {
+            return;
+        }
+        for _ in 0..RESUME_AT_ONCE {
+            let Some(key) = self.paused.pop_front() else { break };
+            if let Some(source) = self.sources.get_mut(key) {
+                source.paused = false;
+                self.wake_source(key);
+            }
+        }
+    }
+
+    /// The peer closed its side, or reading failed. What it has in flight is answered as far as it can be.
+    pub fn source_ended(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        if !source.received_any {
+            tracing::debug!(target: "server", "{}: closed without a byte (a probe)", source.peer);
+        } else if source.assembler.as_ref().is_some_and(Assembler::is_mid_frame) {
+            tracing::debug!(target: "server", "{}: closed inside a frame, which the server sends again", source.peer);
+        }
+        source.phase = Phase::Closing;
+        self.wake_source(key);
+    }
+
+    /// The socket is gone: nothing can be answered any more. What was not dispatched yet is not delivered, since the
+    /// server sends it again elsewhere.
+    pub fn source_closed(&mut self, key: Key) {
+        let Some(mut source) = self.sources.remove(key) else { return };
+        self.budget.recharge(&mut source.charged, 0);
+        if self.grace == Some(key) {
+            self.grace = None;
+        }
+        self.counters.sources_closed += 1;
+        tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());
+        self.resume();
+    }
+
+    /// Whether the source still exists and is still read from, so that its queued records are worth sending.
+    pub(super) fn source_takes_answers(&self, key: Key) -> bool {
+        self.sources.get(key).is_some_and(|source| source.phase == Phase::Open)
+    }
+}

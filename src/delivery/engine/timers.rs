@@ -1,0 +1,182 @@
+//! What happens because time passed: deadlines, call time-outs, slow peers, the end of a drain.
+
+use std::time::Duration;
+
+use super::super::flight::Stage;
+use super::super::table::Key;
+use super::intake::more;
+use super::{Engine, PAUSE_LIMIT};
+use crate::time::Time;
+use crate::wire::ack;
+
+/// How often [`Engine::tick`] wants to be called while nothing is in flight.
+pub const IDLE_TICK: Duration = Duration::from_millis(100);
+
+/// How often [`Engine::tick`] wants to be called while something is in flight.
+pub const BUSY_TICK: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Does what is due at `now`. To be called at least every [`BUSY_TICK`] or [`IDLE_TICK`]: deadlines are seen that
+    /// much late at most.
+    pub fn tick(&mut self, now: Time) {
+        self.expire_calls(now);
+        self.expire_records(now);
+        self.check_sources(now);
+        self.check_pauses(now);
+        if self.drain_until.is_some_and(|until| until <= now) {
+            self.give_up();
+        }
+        self.trim();
+        self.pump_touched(now);
+        self.resume();
+    }
+
+    /// Calls that are given up: the record's other attempts are not touched.
+    fn expire_calls(&mut self, now: Time) {
+        for index in 0..self.destinations.len() {
+            while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
+                self.counters.call_timeouts += 1;
+                let endpoint = self.attempts.get(key).map(|attempt| attempt.endpoint);
+                self.report_failure(key, &"no answer within call-timeout", now);
+                self.cancel(key, now);
+                self.attempt_failed(key, ack::TEMPORARY);
+                if let Some(endpoint) = endpoint {
+                    self.endpoint_failed(endpoint, now);
+                }
+            }
+        }
+    }
+
+    /// Records whose deadline has passed.
+    fn expire_records(&mut self, now: Time) {
+        let mut any = false;
+        while let Some(key) = self.deadlines.expired(now) {
+            any = true;
+            self.counters.deadlines += 1;
+            if let Some(left_out) = self.limited.deadline.allow(now) {
+                tracing::warn!(target: "server", "a record was not delivered within record-deadline and was answered 11, so the server sends it again{}", more(left_out));
+            }
+            self.end_flight(key, now);
+        }
+        if any {
+            self.drop_dead();
+        }
+    }
+
+    /// Ends a record and all its attempts, answered 11 unless it has its code.
+    fn end_flight(&mut self, key: Key, now: Time) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        let answered = std::mem::replace(&mut flight.answered, true);
+        let (source, number, mut next) = (flight.source, flight.number, flight.first);
+        if !answered {
+            self.answer(source, number, ack::TEMPORARY);
+        }
+        while let Some(attempt_key) = next {
+            let Some(attempt) = self.attempts.get(attempt_key) else { break };
+            next = attempt.sibling;
+            let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+            if let Stage::Sent(_) = stage {
+                self.cancel(attempt_key, now);
+            }
+            self.finish_attempt(attempt_key);
+            if let Stage::Sent(_) = stage {
+                self.endpoint_failed(endpoint, now);
+            }
+        }
+        self.finish_flight(key);
+    }
+
+    /// Queue entries of records that are over leave from the front.
+    fn drop_dead(&mut self) {
+        for index in 0..self.endpoints.len() {
+            let attempts = &self.attempts;
+            if let Some(endpoint) = self.endpoints.get_mut(index) {
+                endpoint.drop_dead(|key| {
+                    attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == index)
+                });
+            }
+        }
+    }
+
+    /// Peers that send half a frame and stop, and peers that do not read their acks.
+    fn check_sources(&mut self, now: Time) {
+        if self.sources.is_empty() {
+            return;
+        }
+        let (partial, stuck) = (self.limits.partial_frame_timeout, self.limits.ack_write_timeout);
+        let mut late = Vec::new();
+        self.sources.for_each(|key, source| {
+            // While we are the ones who do not read, the peer is not slow.
+            let is_reading = !source.paused && !source.has_kept;
+            let half = source.partial_since.filter(|since| is_reading && *since + partial <= now);
+            let deaf = source.stuck_since.filter(|since| *since + stuck <= now);
+            if half.is_some() || deaf.is_some() {
+                late.push((key, deaf.is_some(), source.peer));
+            }
+        });
+        for (key, deaf, peer) in late {
+            let why = if deaf {
+                "it did not read its acks within limits.ack-write-timeout"
+            } else {
+                "a frame was not completed within limits.partial-frame-timeout"
+            };
+            if let Some(left_out) = self.limited.framing.allow(now) {
+                tracing::warn!(target: "server", "{peer}: connection closed: {why}{}", more(left_out));
+            }
+            self.source_closed(key);
+            self.wakes.push(super::Wake::Source(key));
+        }
+    }
+
+    /// A source that waited too long for room makes the executor answer 18 until there is some.
+    fn check_pauses(&mut self, now: Time) {
+        if self.rejecting {
+            return;
+        }
+        let sources = &self.sources;
+        let waited = |key: &Key| sources.get(*key).and_then(|source| source.waiting_since).is_some_and(|since| since + PAUSE_LIMIT <= now);
+        if self.paused.iter().any(waited) {
+            self.rejecting = true;
+            tracing::warn!(target: "server",
+                "no room for 2 s (in-flight-bytes or max-concurrent-records is used up, a destination is slow): frames are answered 18 until use is below 80 %");
+        }
+    }
+
+    fn trim(&mut self) {
+        self.budget.trim();
+        for endpoint in &mut self.endpoints {
+            endpoint.queued.trim();
+        }
+    }
+
+    /// Stops taking frames. What is in flight may finish until `limits.drain` has passed.
+    pub fn drain(&mut self, now: Time) {
+        if self.drain_until.is_some() {
+            return;
+        }
+        self.drain_until = Some(now + self.limits.drain);
+        for key in self.sources.keys() {
+            self.wake_source(key);
+        }
+    }
+
+    /// Whether nothing is left to drain.
+    pub fn is_drained(&self) -> bool {
+        self.drain_until.is_some() && self.sources.is_empty()
+    }
+
+    /// When the drain is over at the latest.
+    pub fn drain_until(&self) -> Option<Time> {
+        self.drain_until
+    }
+
+    /// The drain took too long: what is left is answered 11.
+    fn give_up(&mut self) {
+        for key in self.sources.keys() {
+            if let Some(source) = self.sources.get_mut(key) {
+                source.window.complete_all(ack::TEMPORARY);
+            }
+            self.wake_source(key);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One XDR connection: its partial frame, its acks, and whether it may be read.
+
+use std::net::SocketAddr;
+
+use super::window::AckWindow;
+use crate::time::Time;
+use crate::wire::ack;
+use crate::wire::frame::Assembler;
+
+/// Acks that are encoded at a time; one write carries as many.
+const ACKS_PER_WRITE: usize = 2048;
+
+/// What a connection without acks to write keeps for the next ones.
+const IDLE_ACK_BYTES: usize = 2048;
+
+/// Records of one connection without a released code. Beyond it the connection is not read: rejected frames cost
+/// no budget, but each has a place here.
+pub const WINDOW_LIMIT: usize = 65_536;
+
+/// Why a connection takes no more frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Frames are read.
+    Open,
+    /// No more is read: what has arrived is answered, then the connection is closed.
+    Closing,
+}
+
+/// One XDR connection.
+#[derive(Debug)]
+pub struct Source {
+    /// Who sends.
+    pub peer: SocketAddr,
+    /// Reassembly. Taken out while its frames are looked at.
+    pub assembler: Option<Assembler>,
+    /// Codes in order of arrival.
+    pub window: AckWindow,
+    /// Whether it is read.
+    pub phase: Phase,
+    /// Waits in the engine's queue for room in the budget.
+    pub paused: bool,
+    /// Since when bytes that are there have not been taken in for want of room.
+    pub waiting_since: Option<Time>,
+    /// Frames were set aside and can be taken in without reading.
+    pub has_kept: bool,
+    /// Bytes charged to the budget for its partial frame.
+    pub charged: u64,
+    /// Since when the partial frame has had no new byte.
+    pub partial_since: Option<Time>,
+    /// Since when encoded acks could not be written.
+    pub stuck_since: Option<Time>,
+    /// Any byte was ever received; a connection without one is a probe.
+    pub received_any: bool,
+    /// A wake of its task is due already.
+    pub woken: bool,
+    acks: Vec<u8>,
+    written: usize,
+}
+
+impl Source {
+    /// A connection that has just been accepted.
+    pub fn new(peer: SocketAddr, assembler: Assembler) -> Source {
+        Source {
+            peer,
+            assembler: Some(assembler),
+            window: AckWindow::default(),
+            phase: Phase::Open,
+            paused: false,
+            waiting_since: None,
+            has_kept: false,
+            charged: 0,
+            partial_since: None,
+            stuck_since: None,
+            received_any: false,
+            woken: false,
+            acks: Vec::new(),
+            written: 0,
+        }
+    }
+
+    /// Acks that are ready to be written, and what was released for them just now, by code.
+    pub fn output(&mut self, mut released: impl FnMut(u8)) -> &[u8] {
+        if self.written == self.acks.len() {
+            self.acks.clear();
+            self.written = 0;
+            for _ in 0..ACKS_PER_WRITE {
+                let Some(code) = self.window.release() else { break };
+                self.acks.extend_from_slice(&ack::encode(code));
+                released(code);
+            }
+            if self.acks.is_empty() && self.acks.capacity() > IDLE_ACK_BYTES {
+                // An idle connection keeps next to nothing.
+                self.acks = Vec::new();
+            }
+        }
+        self.acks.get(self.written..).unwrap_or_default()
+    }
+
+    /// `bytes` of the output were written at `now`.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.written = (self.written + bytes).min(self.acks.len());
+        self.stuck_since = None;
+    }
+
+    /// Nothing is left to answer or to write.
+    pub fn is_flushed(&self) -> bool {
+        self.window.is_empty() && self.written == self.acks.len()
+    }
+
+    /// Whether acks wait to be written or could be.
+    pub fn has_output(&self) -> bool {
+        self.written < self.acks.len() || self.window.is_ready()
+    }
+}

@@ -1,0 +1,449 @@
+//! One HTTP/2 connection: the `h2` crate driven over an in-memory pipe, without a runtime.
+//!
+//! The crate is polled when bytes arrived, when something was submitted, and when it asked for it; only streams that
+//! it woke are looked at. Invariants: a slot holds one ticket from submit to its outcome or cancellation; a stream's
+//! handles are dropped with its slot, which resets the stream if it is not over and gives its flow control back.
+
+mod classify;
+mod pipe;
+mod ready;
+mod values;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+
+use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
+use classify::Greeting;
+use pipe::{Pipe, PipeEnd};
+use ready::{Flag, ReadySet, SlotWaker};
+use values::HeaderValues;
+
+/// Streams before the peer's SETTINGS arrive (RFC 9113 section 6.5.2 asks peers to allow no fewer than 100).
+const STREAMS_BEFORE_SETTINGS: usize = 100;
+/// Room for responses per stream; more than the body limit only delays the reset of one that is too long.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// Room for responses per connection: large, so that window updates are few, and since the crate's allowance for
+/// small DATA frames is half of it.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// How long the crate remembers a stream that was reset here, so that late frames on it are ignored and not counted
+/// against the connection; longer than any record's deadline.
+const RESET_MEMORY: Duration = Duration::from_secs(10);
+/// Remembered resets per stream of the limit: deadlines of a tenth of the memory at full use.
+const RESETS_PER_STREAM: usize = 16;
+/// Bytes given to the crate between two polls of it: bounds the copy that the pipe keeps.
+const FEED_BYTES: usize = 16 << 10;
+/// Bytes that may wait because the crate cannot write its answers. Without it a peer that never reads, but sends
+/// PING after PING, fills memory.
+const MAX_UNREAD_BYTES: usize = 1 << 20;
+/// Polls of the crate in a row when it wakes itself.
+const MAX_POLLS: usize = 8;
+
+/// One HTTP/2 connection by prior knowledge.
+pub struct Http2 {
+    target: Rc<Target>,
+    limits: ExchangeLimits,
+    pipe: Rc<RefCell<Pipe>>,
+    /// `None` once it is over.
+    connection: Option<Connection<PipeEnd, Bytes>>,
+    send: Option<SendRequest<Bytes>>,
+    wake: Arc<Flag>,
+    waker: Waker,
+    ready: Arc<ReadySet>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    in_flight: usize,
+    /// Streams that the peer allows at once.
+    peer_streams: usize,
+    /// How often `transmit` handed out bytes.
+    handed_out: u64,
+    outcomes: VecDeque<(Ticket, Outcome)>,
+    values: HeaderValues,
+    greeting: Greeting,
+    draining: bool,
+    why: Option<String>,
+}
+
+struct Slot {
+    waker: Waker,
+    attempt: Option<Attempt>,
+}
+
+struct Attempt {
+    ticket: Ticket,
+    /// [`Http2::handed_out`] when it was submitted.
+    submitted: u64,
+    phase: Phase,
+}
+
+enum Phase {
+    Head(ResponseFuture),
+    Body { status: u16, read: usize, body: RecvStream },
+}
+
+impl std::fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http2")
+            .field("in_flight", &self.in_flight)
+            .field("peer_streams", &self.peer_streams)
+            .field("draining", &self.draining)
+            .field("open", &self.connection.is_some())
+            .field("why", &self.why)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Http2 {
+    /// A fresh connection; preface and SETTINGS come out of the first [`Http2::transmit`].
+    pub fn new(target: Rc<Target>, limits: ExchangeLimits) -> Http2 {
+        let pipe = Rc::new(RefCell::new(Pipe::new(limits.transmit_high_water)));
+        let wake = Arc::new(Flag::default());
+        wake.set();
+        let waker = Waker::from(wake.clone());
+        let ready = ReadySet::new(limits.max_streams);
+        let builder = builder(&limits);
+        let (send, connection) = match handshake(&builder, PipeEnd(pipe.clone())) {
+            Some((send, connection)) => (Some(send), Some(connection)),
+            None => (None, None),
+        };
+        Http2 {
+            why: connection.is_none().then(|| "the HTTP/2 preface could not be written".to_owned()),
+            target,
+            pipe,
+            connection,
+            send,
+            wake,
+            waker,
+            ready,
+            slots: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            peer_streams: STREAMS_BEFORE_SETTINGS,
+            handed_out: 0,
+            outcomes: VecDeque::new(),
+            values: HeaderValues::default(),
+            greeting: Greeting::default(),
+            draining: false,
+            limits,
+        }
+    }
+
+    /// See [`super::Exchange::capacity`].
+    pub fn capacity(&self) -> usize {
+        match self.state() {
+            State::Open => self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight),
+            State::Draining | State::Closed => 0,
+        }
+    }
+
+    /// See [`super::Exchange::submit`].
+    ///
+    /// # Errors
+    /// Gives the request back when there is no capacity.
+    pub fn submit(&mut self, ticket: Ticket, request: Request) -> Result<(), Request> {
+        if self.capacity() == 0 {
+            return Err(request);
+        }
+        let Some(send) = &mut self.send else { return Err(request) };
+        let digest = self.values.digest(&request.digest);
+        let length = self.values.length(request.body.len());
+        let head = self.target.http2_request(digest, length);
+        let empty = request.body.is_empty();
+        let (response, mut stream) = match send.send_request(head, empty) {
+            Ok(handles) => handles,
+            Err(error) => {
+                self.drain(&error);
+                return Err(request);
+            }
+        };
+        if !empty && let Err(error) = stream.send_data(request.body, true) {
+            self.outcomes.push_back((ticket, classify::failure(&error, false)));
+            return Ok(());
+        }
+        let attempt = Attempt { ticket, submitted: self.handed_out, phase: Phase::Head(response) };
+        let slot = self.place(attempt);
+        // Looked at after the next read, which may already bring its response: that saves registering the waker.
+        self.ready.insert(slot);
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// See [`super::Exchange::cancel`].
+    pub fn cancel(&mut self, ticket: Ticket) {
+        let found = self.slots.iter().position(|slot| slot.attempt.as_ref().is_some_and(|a| a.ticket == ticket));
+        match found.and_then(|slot| u32::try_from(slot).ok()) {
+            Some(slot) => drop(self.vacate(slot)), // Dropping the handles sends RST_STREAM(CANCEL).
+            None => self.outcomes.retain(|(other, _)| *other != ticket),
+        }
+        self.finish_drain();
+    }
+
+    /// See [`super::Exchange::receive`].
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if self.connection.is_none() {
+            return;
+        }
+        if let Some(why) = self.greeting.check(bytes) {
+            self.pipe.borrow_mut().end();
+            self.close(why.to_owned(), FailureKind::Malformed, true);
+            return;
+        }
+        for chunk in bytes.chunks(FEED_BYTES) {
+            self.pipe.borrow_mut().feed(chunk);
+            self.wake.set();
+            self.drive();
+            if self.connection.is_none() {
+                break;
+            }
+        }
+        self.poll_ready_slots();
+        if self.pipe.borrow().unread() > MAX_UNREAD_BYTES && self.connection.is_some() {
+            self.close("the peer sends without reading".to_owned(), FailureKind::Malformed, false);
+        }
+        self.settle();
+    }
+
+    /// See [`super::Exchange::end`].
+    pub fn end(&mut self) {
+        self.pipe.borrow_mut().end();
+        if self.connection.is_none() {
+            return;
+        }
+        self.wake.set();
+        self.drive();
+        self.poll_attempts(true);
+        self.close("the peer closed the connection".to_owned(), FailureKind::Closed, true);
+    }
+
+    /// See [`super::Exchange::transmit`].
+    pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        let unread = self.pipe.borrow().unread() > 0;
+        self.drive();
+        if unread {
+            // Reading had stopped because there was no room to answer.
+            self.poll_ready_slots();
+            self.settle();
+        }
+        let mut pipe = self.pipe.borrow_mut();
+        if pipe.blocked {
+            pipe.blocked = false;
+            self.wake.set();
+        }
+        if pipe.output.is_empty() {
+            return;
+        }
+        self.handed_out += 1;
+        if out.is_empty() {
+            std::mem::swap(out, &mut pipe.output);
+        } else {
+            out.extend_from_slice(&pipe.output);
+        }
+        pipe.output.clear();
+    }
+
+    /// See [`super::Exchange::next_outcome`].
+    pub fn next_outcome(&mut self) -> Option<(Ticket, Outcome)> {
+        self.outcomes.pop_front()
+    }
+
+    /// See [`super::Exchange::in_flight`].
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// See [`super::Exchange::state`].
+    pub fn state(&self) -> State {
+        match (&self.connection, self.draining) {
+            (None, _) => State::Closed,
+            (Some(_), true) => State::Draining,
+            (Some(_), false) => State::Open,
+        }
+    }
+
+    /// See [`super::Exchange::why_closed`].
+    pub fn why_closed(&self) -> Option<&str> {
+        self.why.as_deref()
+    }
+
+    /// Polls the crate until it has nothing more to do for now.
+    fn drive(&mut self) {
+        for _ in 0..MAX_POLLS {
+            if !self.wake.take() {
+                return;
+            }
+            let Some(connection) = &mut self.connection else { return };
+            match Pin::new(connection).poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Pending => {}
+                Poll::Ready(result) => {
+                    let ended = self.pipe.borrow().ended();
+                    let (why, kind) = classify::connection_end(result.err(), ended);
+                    self.close(why, kind, ended);
+                    return;
+                }
+            }
+        }
+        // It wakes itself again and again: go on at the next call.
+        self.wake.set();
+    }
+
+    /// After a read: what the peer allows now, and whether it is going away.
+    fn settle(&mut self) {
+        if let Some(send) = &mut self.send {
+            self.peer_streams = send.current_max_send_streams();
+            if !self.draining
+                && let Poll::Ready(Err(error)) = send.poll_ready(&mut Context::from_waker(Waker::noop()))
+            {
+                self.drain(&error);
+            }
+        }
+        self.finish_drain();
+    }
+
+    fn drain(&mut self, error: &h2::Error) {
+        self.draining = true;
+        self.why.get_or_insert_with(|| classify::text(error));
+    }
+
+    /// A connection that takes nothing more and has nothing in flight is over.
+    fn finish_drain(&mut self) {
+        if self.draining && self.in_flight == 0 && self.connection.is_some() {
+            self.close("the peer is going away".to_owned(), FailureKind::GoneAway, false);
+        }
+    }
+
+    /// Ends the connection: every attempt gets its outcome, from the crate if it has one, else `kind`.
+    /// `cut`: what is not handed out yet never will be.
+    fn close(&mut self, why: String, kind: FailureKind, cut: bool) {
+        let Some(connection) = self.connection.take() else { return };
+        self.send = None;
+        self.why.get_or_insert(why);
+        // Streams that the crate knows an answer or a reason for come first; dropping it fails the rest.
+        self.poll_attempts(cut);
+        drop(connection);
+        for slot in 0..self.slots.len() {
+            let Some(attempt) = u32::try_from(slot).ok().and_then(|slot| self.vacate(slot)) else { continue };
+            let processed = self.processed(&attempt, cut);
+            self.outcomes.push_back((attempt.ticket, Outcome::Failed { kind, processed }));
+        }
+    }
+
+    fn processed(&self, attempt: &Attempt, cut: bool) -> Processed {
+        let untouched = cut && attempt.submitted == self.handed_out;
+        if untouched { Processed::No } else { Processed::Unknown }
+    }
+
+    fn poll_ready_slots(&mut self) {
+        for word in 0..self.ready.words() {
+            let mut bits = self.ready.take(word);
+            while bits != 0 {
+                let bit = bits.trailing_zeros();
+                bits &= bits - 1;
+                self.poll_slot(word as u32 * 64 + bit, false);
+            }
+        }
+    }
+
+    fn poll_attempts(&mut self, cut: bool) {
+        for slot in 0..self.slots.len() {
+            self.poll_slot(slot as u32, cut);
+        }
+    }
+
+    fn poll_slot(&mut self, index: u32, cut: bool) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(attempt) = &mut slot.attempt else { return };
+        let mut context = Context::from_waker(&slot.waker);
+        let Poll::Ready(mut outcome) = attempt.phase.poll(&mut context, self.limits.max_response_body_bytes) else {
+            return;
+        };
+        let Some(attempt) = self.vacate(index) else { return };
+        if let Outcome::Failed { kind: FailureKind::Closed, processed } = &mut outcome {
+            *processed = self.processed(&attempt, cut);
+        }
+        self.outcomes.push_back((attempt.ticket, outcome));
+    }
+
+    fn place(&mut self, attempt: Attempt) -> u32 {
+        if let Some(index) = self.free.pop()
+            && let Some(slot) = self.slots.get_mut(index as usize)
+        {
+            slot.attempt = Some(attempt);
+            return index;
+        }
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot { waker: SlotWaker::waker(&self.ready, index), attempt: Some(attempt) });
+        index
+    }
+
+    fn vacate(&mut self, index: u32) -> Option<Attempt> {
+        let attempt = self.slots.get_mut(index as usize)?.attempt.take()?;
+        self.free.push(index);
+        self.in_flight -= 1;
+        Some(attempt)
+    }
+}
+
+impl Phase {
+    fn poll(&mut self, context: &mut Context<'_>, max_body_bytes: usize) -> Poll<Outcome> {
+        loop {
+            match self {
+                Phase::Head(response) => match Pin::new(response).poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(classify::failure(&error, false)),
+                    Poll::Ready(Ok(response)) => {
+                        let status = response.status().as_u16();
+                        let body = response.into_body();
+                        if body.is_end_stream() {
+                            return Poll::Ready(Outcome::Response { status });
+                        }
+                        *self = Phase::Body { status, read: 0, body };
+                    }
+                },
+                Phase::Body { status, read, body } => match body.poll_data(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::after_head(&error, *status)),
+                    Poll::Ready(Some(Ok(data))) => {
+                        *read += data.len();
+                        // Fails only when more is released than was taken.
+                        let _ = body.flow_control().release_capacity(data.len());
+                        if *read > max_body_bytes || body.is_end_stream() {
+                            return Poll::Ready(Outcome::Response { status: *status });
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
+fn builder(limits: &ExchangeLimits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
+        .max_concurrent_reset_streams(limits.max_streams.saturating_mul(RESETS_PER_STREAM))
+        .reset_stream_duration(RESET_MEMORY)
+        .max_header_list_size(u32::try_from(limits.max_response_head_bytes).unwrap_or(u32::MAX))
+        .enable_push(false);
+    builder
+}
+
+/// The crate's handshake writes the preface into the pipe and so is done at its first poll.
+fn handshake(builder: &Builder, io: PipeEnd) -> Option<(SendRequest<Bytes>, Connection<PipeEnd, Bytes>)> {
+    let handshake = pin!(builder.handshake(io));
+    match handshake.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(pair)) => Some(pair),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}

@@ -1,0 +1,114 @@
+//! The task of one connection to an endpoint.
+
+use std::future::poll_fn;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+
+use super::shell::Shell;
+use super::sys;
+use crate::delivery::engine::Connect;
+use crate::delivery::table::Key;
+
+/// Reads of one connection before the others have their turn.
+const READS_PER_TURN: usize = 4;
+
+/// Output buffers that grew beyond this are given back once they are written.
+const KEEP_OUTPUT: usize = 64 * 1024;
+
+/// Bytes on their way to the socket.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+/// Opens the connection that the engine asked for, and serves it until it ends.
+pub async fn run(shell: Rc<Shell>, connect: Connect) {
+    let key = connect.connection;
+    match open(&shell, connect).await {
+        Ok(mut stream) => {
+            with_engine(&shell, |engine, now| engine.connection_opened(key, now));
+            let mut output = Output::default();
+            poll_fn(|cx| serve(&shell, key, &mut stream, &mut output, cx)).await;
+            drop(stream);
+            with_engine(&shell, |engine, now| engine.connection_closed(key, now));
+        }
+        Err(why) => with_engine(&shell, |engine, now| engine.connection_failed(key, &why, now)),
+    }
+}
+
+fn with_engine(shell: &Rc<Shell>, call: impl FnOnce(&mut crate::delivery::engine::Engine, crate::time::Time)) {
+    let mut engine = shell.engine.borrow_mut();
+    call(&mut engine, shell.clock.monotonic());
+    shell.carry_out(&mut engine);
+}
+
+async fn open(shell: &Rc<Shell>, connect: Connect) -> Result<TcpStream, String> {
+    let address = shell.addresses.get(connect.endpoint)?;
+    let stream = TcpStream::connect_timeout(address, connect.timeout).await.map_err(|error| format!("{address}: {error}"))?;
+    let fd = stream.as_raw_fd();
+    // A request is written whole; waiting to merge it with the next one only costs time.
+    if let Err(error) = socket2::SockRef::from(&sys::borrow_fd(&fd)).set_tcp_nodelay(true) {
+        return Err(format!("{address}: {error}"));
+    }
+    Ok(stream)
+}
+
+fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Output, cx: &mut Context<'_>) -> Poll<()> {
+    shell.watch_connection(key, cx.waker());
+    let mut engine = shell.engine.borrow_mut();
+    let mut reads = 0;
+    let end = loop {
+        loop {
+            if output.written == output.bytes.len() {
+                output.bytes.clear();
+                output.written = 0;
+                if output.bytes.capacity() > KEEP_OUTPUT {
+                    output.bytes = Vec::new();
+                }
+                engine.connection_output(key, &mut output.bytes);
+            }
+            let rest = output.bytes.get(output.written..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            match Pin::new(&mut *stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(bytes)) => output.written += bytes,
+                Poll::Ready(Err(_)) => {
+                    engine.connection_ended(key, shell.clock.monotonic());
+                    output.bytes.clear();
+                    output.written = 0;
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        // What could not be written by now is a farewell that the peer does not wait for.
+        if engine.connection_is_over(key) {
+            break Poll::Ready(());
+        }
+        if reads == READS_PER_TURN {
+            shell.turn.after(cx.waker());
+            break Poll::Pending;
+        }
+        let mut scratch = shell.scratch.borrow_mut();
+        match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
+            Poll::Pending => break Poll::Pending,
+            Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                engine.connection_receive(key, scratch.get(..bytes).unwrap_or_default(), shell.clock.monotonic());
+            }
+            Poll::Ready(_) => {
+                engine.connection_ended(key, shell.clock.monotonic());
+                break Poll::Ready(());
+            }
+        }
+        reads += 1;
+    };
+    shell.carry_out(&mut engine);
+    end
+}

@@ -1,0 +1,196 @@
+//! The connector as a whole: checks, listening sockets, executors, and the threads around them.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::control::Control;
+use super::cores::{CoresError, Usable, ranges};
+use super::executor::{self, Setup};
+use super::listen::{self, Acceptor, ListenError, Place, Placement};
+use super::resolve::Resolver;
+use super::shell::Clock;
+use super::start::{self, MachineError};
+use super::watchdog::{Heartbeat, Watchdog};
+use crate::config::model::{Config, Cores};
+use crate::delivery::engine::SharedLimits;
+use crate::metrics::Counters;
+
+/// A connector could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Cores.
+    #[error(transparent)]
+    Cores(#[from] CoresError),
+    /// Locked memory or io_uring.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A thread or a pipe.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// An executor.
+    #[error("{0}")]
+    Executor(String),
+}
+
+/// What an executor published last.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Snapshot {
+    /// Its counts.
+    pub counters: Counters,
+    /// CPU time of its thread.
+    pub cpu: Duration,
+    /// Records in flight.
+    pub in_flight: u64,
+    /// Bytes in flight, as charged.
+    pub in_flight_bytes: u64,
+    /// Open XDR connections.
+    pub sources: usize,
+    /// Bytes of one read.
+    pub read_bytes: usize,
+}
+
+/// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.
+#[derive(Debug)]
+pub struct Connector {
+    addresses: Vec<SocketAddr>,
+    acceptors: Vec<Acceptor>,
+    placement: Arc<Placement>,
+    snapshots: Vec<Arc<Mutex<Snapshot>>>,
+    threads: Vec<JoinHandle<()>>,
+    watchdog: Option<Watchdog>,
+    resolver: Option<Resolver>,
+}
+
+impl Connector {
+    /// Starts what `config` describes. When this returns, connections are accepted.
+    pub fn start(config: Config) -> Result<Connector, StartError> {
+        let usable = Usable::read()?;
+        let cores = usable.choose(&config.executors.cores)?;
+        if let Cores::AtMost(wanted) = config.executors.cores
+            && wanted > cores.len()
+        {
+            tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
+        }
+        start::check(cores.len())?;
+        let config = Arc::new(config);
+        let listeners = bind_all(&config)?;
+        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let resolver = Resolver::start(&config)?;
+        let shared = SharedLimits::new(&config, cores.len());
+        let mut connector = Connector {
+            addresses,
+            acceptors: Vec::new(),
+            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive)),
+            snapshots: Vec::new(),
+            threads: Vec::new(),
+            watchdog: None,
+            resolver: None,
+        };
+        let clock = Clock::start();
+        let mut places = Vec::new();
+        let mut heartbeats = Vec::new();
+        for (index, core) in cores.iter().enumerate() {
+            let (control, receive) = Control::pair()?;
+            let place = Place { control, load: Arc::default() };
+            let heartbeat = Arc::<Heartbeat>::default();
+            let snapshot = Arc::<Mutex<Snapshot>>::default();
+            let setup = Setup {
+                index,
+                core: config.executors.pin.then_some(*core),
+                config: Arc::clone(&config),
+                shared: shared.clone(),
+                clock,
+                control: receive,
+                load: Arc::clone(&place.load),
+                heartbeat: Arc::clone(&heartbeat),
+                snapshot: Arc::clone(&snapshot),
+                addresses: resolver.addresses(),
+            };
+            places.push(place);
+            heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
+            connector.snapshots.push(snapshot);
+            connector.threads.push(spawn(setup)?);
+        }
+        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
+        connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
+        connector.resolver = Some(resolver);
+        for listener in listeners {
+            connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
+        }
+        tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
+            env!("CARGO_PKG_VERSION"),
+            connector.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
+            ranges(&cores),
+            if config.executors.pin { "" } else { " (not pinned)" });
+        Ok(connector)
+    }
+
+    /// Where connections are accepted, with the real port where the configuration says 0.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What each executor published last.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        let read = |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.snapshots.iter().map(read).collect()
+    }
+
+    /// Stops accepting and reading, and lets what is in flight finish. Returns at once.
+    pub fn stop(&mut self) {
+        self.acceptors.clear();
+        for place in self.placement.places() {
+            if let Err(error) = place.control.drain() {
+                tracing::error!(target: "server", "an executor cannot be told to stop: {error}");
+            }
+        }
+    }
+
+    /// Waits until all executors have ended after [`Connector::stop`]. Whether all of them ended as they should.
+    pub fn join(&mut self) -> bool {
+        let mut clean = true;
+        for thread in self.threads.drain(..) {
+            clean &= thread.join().is_ok();
+        }
+        self.watchdog = None;
+        self.resolver = None;
+        clean
+    }
+
+    /// Whether an executor has ended although nobody stopped it.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+}
+
+impl Drop for Connector {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.stop();
+            self.join();
+        }
+    }
+}
+
+fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {
+    let service = &config.service;
+    let pairs = service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
+    pairs.map(listen::bind).collect()
+}
+
+fn spawn(setup: Setup) -> Result<JoinHandle<()>, StartError> {
+    let (ready, started) = sync_channel(1);
+    let name = format!("ringpost-{}", setup.index);
+    let thread = std::thread::Builder::new().name(name).spawn(move || executor::run(setup, ready))?;
+    match started.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(why)) => Err(StartError::Executor(why)),
+        Err(_) => Err(StartError::Executor("an executor ended before it had started".to_owned())),
+    }
+}

@@ -1,0 +1,88 @@
+//! Messages from other threads to an executor: an accepted socket, the end.
+//!
+//! A Unix socket pair and not a queue with a waker: the runtime's wakers must not leave their thread.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
+
+/// Bytes of a message.
+pub const MESSAGE_BYTES: usize = 8;
+
+/// What an executor is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// Serve this XDR connection: its descriptor, which is the executor's from now on.
+    Serve(i32),
+    /// Stop taking frames, finish, end.
+    Drain,
+}
+
+impl Message {
+    fn encode(self) -> [u8; MESSAGE_BYTES] {
+        let (kind, fd) = match self {
+            Message::Serve(fd) => (1u32, fd),
+            Message::Drain => (2, 0),
+        };
+        let mut bytes = [0; MESSAGE_BYTES];
+        let (head, tail) = bytes.split_at_mut(4);
+        head.copy_from_slice(&kind.to_ne_bytes());
+        tail.copy_from_slice(&fd.to_ne_bytes());
+        bytes
+    }
+
+    /// The message, if it is one.
+    pub fn decode(bytes: [u8; MESSAGE_BYTES]) -> Option<Message> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        match u32::from_ne_bytes([a, b, c, d]) {
+            1 => Some(Message::Serve(i32::from_ne_bytes([e, f, g, h]))),
+            2 => Some(Message::Drain),
+            _ => None,
+        }
+    }
+}
+
+/// The sending end. Never waits: an executor that does not take its messages must not stop the others from getting
+/// theirs.
+#[derive(Debug)]
+pub struct Control(UnixStream);
+
+impl Control {
+    /// Both ends; the receiving one goes to the executor.
+    pub fn pair() -> io::Result<(Control, UnixStream)> {
+        let (send, receive) = UnixStream::pair()?;
+        send.set_nonblocking(true)?;
+        receive.set_nonblocking(true)?;
+        Ok((Control(send), receive))
+    }
+
+    /// Gives a connection away; it is closed if the executor does not take messages any more.
+    pub fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        let fd = stream.into_raw_fd();
+        self.send(Message::Serve(fd)).inspect_err(|_| drop(super::sys::adopt::<TcpStream>(fd)))
+    }
+
+    /// Tells the executor to drain.
+    pub fn drain(&self) -> io::Result<()> {
+        self.send(Message::Drain)
+    }
+
+    fn send(&self, message: Message) -> io::Result<()> {
+        // Far below the size at which a write to a Unix socket is split.
+        (&self.0).write_all(&message.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_as_they_went_in() {
+        for message in [Message::Serve(7), Message::Serve(i32::MAX), Message::Drain] {
+            assert_eq!(Message::decode(message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode([0; MESSAGE_BYTES]), None);
+    }
+}

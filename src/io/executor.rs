@@ -1,0 +1,198 @@
+//! One executor: a thread on its core, a ring, an engine, and the tasks around it.
+
+use std::future::poll_fn;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_lite::AsyncRead;
+use glommio::net::{TcpStream, UnixStream};
+use glommio::timer::Timer;
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+
+use super::connector::Snapshot;
+use super::control::{MESSAGE_BYTES, Message};
+use super::resolve::Addresses;
+use super::shell::{Clock, Shell};
+use super::watchdog::Heartbeat;
+use super::{source, sys};
+use crate::config::model::Config;
+use crate::delivery::engine::{BUSY_TICK, Engine, IDLE_TICK, SharedLimits};
+
+/// The runtime's preemption timer parks an executor that has runnable tasks (`performance.md`, "glommio 0.9.0"):
+/// so it never fires in practice, and loops yield by their own budgets.
+const PREEMPTION: Duration = Duration::from_secs(3600);
+
+/// The runtime's pool of buffers for file I/O, which nothing here uses; the default is 10 MiB for each executor.
+const IO_MEMORY: usize = 64 * 1024;
+
+/// Entries of a ring. At 128, the default, the runtime interrupts itself after as many completions.
+const RING_DEPTH: usize = 1024;
+
+/// Bytes of one read from an XDR connection unless `socket-receive-buffer-bytes` says otherwise.
+const READ_BYTES: usize = 256 * 1024;
+
+/// After its drain deadline an executor waits this long for peers to take their last acks.
+const AFTER_DRAIN: Duration = Duration::from_secs(2);
+
+/// What an executor is made from.
+pub struct Setup {
+    /// Its place among the executors.
+    pub index: usize,
+    /// Its core, if it is pinned.
+    pub core: Option<usize>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What executors share.
+    pub shared: SharedLimits,
+    /// The process's clock.
+    pub clock: Clock,
+    /// Its messages.
+    pub control: std::os::unix::net::UnixStream,
+    /// Its XDR connections, as the acceptor counts them.
+    pub load: Arc<std::sync::atomic::AtomicUsize>,
+    /// Its pulse.
+    pub heartbeat: Arc<Heartbeat>,
+    /// Where it publishes its figures.
+    pub snapshot: Arc<Mutex<Snapshot>>,
+    /// Addresses of the endpoints.
+    pub addresses: Arc<Addresses>,
+}
+
+/// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
+pub fn run(setup: Setup, ready: SyncSender<Result<(), String>>) {
+    let started = start(&setup);
+    let (executor, engine) = match started {
+        Ok(started) => started,
+        Err(why) => {
+            let _ = ready.send(Err(why));
+            return;
+        }
+    };
+    let heartbeat = Arc::clone(&setup.heartbeat);
+    let _ = ready.send(Ok(()));
+    executor.run(serve(setup, engine));
+    heartbeat.end();
+}
+
+fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
+    if let Some(core) = setup.core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
+    {
+        return Err(format!("executor {} cannot be pinned to core {core}; set executors.pin to false, or leave that core out of executors.cores", setup.index));
+    }
+    let engine = Engine::new(&setup.config, &setup.shared, setup.index).map_err(|error| error.to_string())?;
+    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+        .name("ringpost")
+        .preempt_timer(PREEMPTION)
+        .io_memory(IO_MEMORY)
+        .ring_depth(RING_DEPTH)
+        .spin_before_park(setup.config.executors.busy_poll)
+        .make()
+        .map_err(|error| format!("executor {}: io_uring: {error}", setup.index))?;
+    Ok((executor, engine))
+}
+
+async fn serve(setup: Setup, engine: Engine) {
+    let read_bytes = setup.config.service.socket_receive_buffer_bytes.map_or(READ_BYTES, |bytes| bytes as usize);
+    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, setup.addresses, setup.load));
+    let keeper = {
+        let shell = Rc::clone(&shell);
+        glommio::spawn_local(async move { shell.turn.keep().await })
+    };
+    let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
+    let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control));
+    beat(&shell, &setup.heartbeat, &setup.snapshot).await;
+    messages.cancel().await;
+    opener.cancel().await;
+    keeper.cancel().await;
+}
+
+/// Ticks until the executor has drained.
+async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapshot>) {
+    let mut published = shell.clock.monotonic();
+    loop {
+        let busy = {
+            let mut engine = shell.engine.borrow_mut();
+            let now = shell.clock.monotonic();
+            engine.tick(now);
+            shell.carry_out(&mut engine);
+            if now.since(published) >= IDLE_TICK {
+                published = now;
+                publish(snapshot, &mut engine, shell);
+            }
+            let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
+            if late || engine.is_drained() && shell.source_tasks.get() == 0 {
+                publish(snapshot, &mut engine, shell);
+                return;
+            }
+            engine.is_busy()
+        };
+        heartbeat.beat();
+        Timer::new(if busy { BUSY_TICK } else { IDLE_TICK }).await;
+    }
+}
+
+fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine, shell: &Shell) {
+    let mut published = snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    published.counters = *engine.counters();
+    published.cpu = sys::thread_cpu_time();
+    published.in_flight = engine.in_flight();
+    published.in_flight_bytes = engine.in_flight_bytes();
+    published.sources = engine.source_count();
+    published.read_bytes = shell.scratch.try_borrow().map_or(0, |scratch| scratch.len());
+}
+
+/// Takes messages from the acceptor and the main thread until they are told to drain and beyond.
+async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream) {
+    // SAFETY: the descriptor was owned by `control` and is owned by the stream from here on.
+    let mut stream = unsafe { UnixStream::from_raw_fd(control.into_raw_fd()) };
+    let mut bytes = [0; MESSAGE_BYTES];
+    let mut filled = 0;
+    loop {
+        let read = poll_fn(|cx| {
+            let rest = bytes.get_mut(filled..).unwrap_or_default();
+            Pin::new(&mut stream).poll_read(cx, rest)
+        })
+        .await;
+        match read {
+            Ok(0) | Err(_) => return drain(&shell),
+            Ok(count) => filled += count,
+        }
+        if filled < MESSAGE_BYTES {
+            continue;
+        }
+        filled = 0;
+        match Message::decode(bytes) {
+            Some(Message::Serve(fd)) => open_source(&shell, fd),
+            Some(Message::Drain) => drain(&shell),
+            None => {}
+        }
+    }
+}
+
+fn drain(shell: &Rc<Shell>) {
+    let mut engine = shell.engine.borrow_mut();
+    engine.drain(shell.clock.monotonic());
+    shell.carry_out(&mut engine);
+}
+
+fn open_source(shell: &Rc<Shell>, fd: i32) {
+    let stream: TcpStream = sys::adopt(fd);
+    let peer = socket2::SockRef::from(&sys::borrow_fd(&stream.as_raw_fd())).peer_addr().ok().and_then(|peer| peer.as_socket());
+    // Without an address the peer has gone already.
+    let key = peer.and_then(|peer| shell.engine.borrow_mut().source_open(peer));
+    match key {
+        Some(key) => {
+            shell.source_tasks.set(shell.source_tasks.get() + 1);
+            glommio::spawn_local(source::run(Rc::clone(shell), key, stream)).detach();
+        }
+        None => {
+            shell.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Listening sockets. One for each address, without sharing the port: a port in use is an error, and no second process
+//! can take half of the connections unseen. An accepted connection is handed, once and before its first byte is read,
+//! to the executor with the fewest.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::control::Control;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// Pause after an accept that failed for want of descriptors or memory: trying at once would only burn the core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{hint}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+    hint: &'static str,
+}
+
+impl ListenError {
+    fn new(address: SocketAddr, source: io::Error) -> ListenError {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; another process has that port (`ss -ltnp` names it): stop it, or change service.port"
+            }
+            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address: change service.address",
+            io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or change service.port"
+            }
+            _ => "",
+        };
+        ListenError { address, source, hint }
+    }
+}
+
+/// Binds `address`.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            // 0.0.0.0 and :: are two entries of service.address, not one.
+            socket.set_only_v6(true)?;
+        }
+        // Connections of a predecessor in TIME_WAIT do not keep the port; one that listens does.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| ListenError::new(address, source))
+}
+
+/// An executor as the acceptor sees it.
+#[derive(Debug)]
+pub struct Place {
+    /// Its messages.
+    pub control: Control,
+    /// Its XDR connections: counted up here, counted down by the executor.
+    pub load: Arc<AtomicUsize>,
+}
+
+/// Where the next connection goes.
+#[derive(Debug)]
+pub struct Placement {
+    places: Vec<Place>,
+    turn: Mutex<usize>,
+    keepalive: Duration,
+}
+
+impl Placement {
+    /// Over these executors.
+    pub fn new(places: Vec<Place>, keepalive: Duration) -> Placement {
+        Placement { places, turn: Mutex::new(0), keepalive }
+    }
+
+    /// All executors.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The executor with the fewest connections, ties in turn; its count includes the new one.
+    fn choose(&self) -> Option<&Place> {
+        let mut turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = self.places.len();
+        let order = (0..count).map(|step| (*turn + step) % count.max(1));
+        let best = order.min_by_key(|index| self.places.get(*index).map(|place| place.load.load(Ordering::Relaxed)))?;
+        *turn = (best + 1) % count.max(1);
+        let place = self.places.get(best)?;
+        place.load.fetch_add(1, Ordering::Relaxed);
+        Some(place)
+    }
+
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 4);
+        let options = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
+        if let Err(error) = options {
+            tracing::debug!(target: "server", "{peer}: connection dropped before its first byte: {error}");
+            return;
+        }
+        let Some(place) = self.choose() else { return };
+        if let Err(error) = place.control.serve(stream) {
+            place.load.fetch_sub(1, Ordering::Relaxed);
+            tracing::error!(target: "server", "{peer}: connection closed, its executor takes no more: {error}");
+        }
+    }
+}
+
+/// A listening socket and the thread that accepts from it.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Arc<TcpListener>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Acceptor {
+    /// Starts to accept.
+    pub fn start(listener: TcpListener, placement: Arc<Placement>) -> io::Result<Acceptor> {
+        let listener = Arc::new(listener);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (listener, stopping) = (Arc::clone(&listener), Arc::clone(&stopping));
+            std::thread::Builder::new()
+                .name("ringpost-accept".to_owned())
+                .spawn(move || accept(&listener, &stopping, &placement))?
+        };
+        Ok(Acceptor { listener, stopping, thread: Some(thread) })
+    }
+
+    /// Stops accepting: from now on new connections are refused.
+    pub fn stop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // Wakes the thread out of accept; on Linux that call then fails at once.
+        let _ = SockRef::from(&*self.listener).shutdown(std::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) {
+    let mut failing = false;
+    loop {
+        let accepted = listener.accept();
+        if stopping.load(Ordering::Acquire) {
+            return;
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                failing = false;
+                placement.hand_over(stream, peer);
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                if !failing {
+                    failing = true;
+                    tracing::error!(target: "server",
+                        "connections cannot be accepted: {error}; new ones wait, open ones go on (is the limit of open files too low? `ulimit -n`, LimitNOFILE=)");
+                }
+                std::thread::sleep(ACCEPT_PAUSE);
+            }
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Log lines, written by one background thread.
