@@ -51,7 +51,7 @@ pub const BINS: &[(&str, &str)] = &[
     ("c17-map-dup-keys", r#"{"m":{"1":20}}"#),
     ("c19-zero-length-str", r#"{"l":[""]}"#),
     ("x11-header-sz-23", r#"{"a":1}"#),
-    ("x23-bool-2", r#"{"b":true}"#),
+    ("x23-bool-2", r#"{"t":true}"#),
 ];
 
 /// Frames that are answered 10.
