@@ -108,7 +108,8 @@ pub struct Engine {
     policy: Policy,
     formatter: Formatter,
     notes: Notes,
-    inflater: Inflater,
+    /// Made for the first compressed frame.
+    inflater: Option<Inflater>,
     destinations: Vec<Destination>,
     endpoints: Vec<Endpoint>,
 
