@@ -1,5 +1,12 @@
 //! An oracle that cannot fail is worthless: each kind of defect is planted in a connector and must be reported, and an
 //! honest connector must pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly, its helpers too"
+)]
 
 mod load_support;
 
