@@ -1,5 +1,13 @@
 //! Replays the corpus of the fuzz targets of the wire, and mutations of it, so that what fuzzing found stays found.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 #[path = "../fuzz/entry/wire.rs"]
 mod wire;
 
