@@ -1,5 +1,13 @@
 //! Every frame of `tests/data/frames`: the right values in both formats, the right ack class, however the bytes are cut.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 #[path = "frames/corpus.rs"]
 mod corpus;
 #[path = "frames/pipeline.rs"]
