@@ -1,12 +1,26 @@
 //! The HTTP/2 exchange against a peer that writes frames by hand, and against the `h2` crate's server for the headers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail loudly"
+)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use ringpost::config::model::{Protocol, Url};
 use ringpost::http::FailureKind::{self, Closed, GoneAway, Malformed, Refused, Reset};
 use ringpost::http::{Exchange, ExchangeLimits, Outcome, Processed, Request, State, Target, Ticket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
@@ -491,6 +505,84 @@ fn a_broken_frame_closes_and_answers_everything() {
         connection.exchange.why_closed()
     );
     assert!(connection.take().iter().any(|f| f.kind == GOAWAY), "the peer is told");
+}
+
+/// Both directions of a connection in memory, the server's end.
+struct Wire {
+    input: Rc<RefCell<VecDeque<u8>>>,
+    output: Rc<RefCell<Vec<u8>>>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut input = self.input.borrow_mut();
+        if input.is_empty() {
+            return Poll::Pending;
+        }
+        let taken = input.len().min(buf.remaining());
+        buf.put_slice(&input.drain(..taken).collect::<Vec<u8>>());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.output.borrow_mut().extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn each_request_has_the_promised_headers() {
+    let (input, output) = (Rc::new(RefCell::new(VecDeque::new())), Rc::new(RefCell::new(Vec::new())));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut handshake = pin!(h2::server::handshake(Wire { input: input.clone(), output: output.clone() }));
+    let mut server = None;
+    let mut connection = Connection::with(ExchangeLimits::default());
+    // The first request enters the HPACK table, the others refer to it; lengths differ.
+    for body in ["{}", "{\"a\":1}", "{\"a\":1}", "0123456789"] {
+        let ticket = connection.submit_body(Bytes::from(body));
+        let mut sent = Vec::new();
+        connection.exchange.transmit(&mut sent);
+        input.borrow_mut().extend(sent);
+        if server.is_none()
+            && let Poll::Ready(ready) = handshake.as_mut().poll(&mut context)
+        {
+            server = Some(ready.unwrap());
+        }
+        let server = server.as_mut().unwrap();
+        let Poll::Ready(Some(Ok((request, mut respond)))) = server.poll_accept(&mut context) else {
+            panic!("no request arrived");
+        };
+        let (head, _body) = request.into_parts();
+        assert_eq!((head.method.as_str(), head.uri.to_string()), ("POST", "http://sink.example:8080/in?a=b".into()));
+        let mut headers: Vec<(&str, &str)> =
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        headers.sort_unstable();
+        let length = body.len().to_string();
+        assert_eq!(
+            headers,
+            [
+                ("aerospike-digest", "q6urq6urq6urq6urq6urq6urq6s="),
+                ("content-length", length.as_str()),
+                ("content-type", "application/json"),
+                ("user-agent", concat!("ringpost/", env!("CARGO_PKG_VERSION"))),
+            ]
+        );
+        let response = http::Response::builder().status(202).body(()).unwrap();
+        respond.send_response(response, true).unwrap();
+        assert!(server.poll_closed(&mut context).is_pending());
+        connection.exchange.receive(&std::mem::take(&mut *output.borrow_mut()));
+        assert_eq!(connection.outcomes(), [(ticket, Outcome::Response { status: 202 })]);
+    }
 }
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
