@@ -421,7 +421,7 @@ impl Phase {
                 Phase::Body { status, read, body } => match body.poll_data(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::after_head(&error, *status)),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
                     Poll::Ready(Some(Ok(data))) => {
                         *read += data.len();
                         if *read > max_body_bytes || body.is_end_stream() {

@@ -25,17 +25,6 @@ pub(super) fn failure(error: &h2::Error, head_seen: bool) -> Outcome {
     Outcome::Failed { kind, processed }
 }
 
-/// Outcome of a stream whose response head had arrived.
-///
-/// RST_STREAM(NO_ERROR) after a response means that the response is complete and the rest of the request is not
-/// wanted (RFC 9113 section 8.1).
-pub(super) fn after_head(error: &h2::Error, status: u16) -> Outcome {
-    if error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
-        return Outcome::Response { status };
-    }
-    failure(error, true)
-}
-
 /// Why the connection is over, and the kind for streams without a reason of their own.
 pub(super) fn connection_end(error: Option<h2::Error>, ended: bool) -> (String, FailureKind) {
     match error {
