@@ -1,5 +1,7 @@
 //! `ringpost check` through the real binary: examples pass, invalid examples give exactly the expected lines.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail loudly, its helpers too")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod micro;
 mod sink;
 mod source;
 
@@ -16,6 +17,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures decoding and encoding, one step at a time.
+    Micro(micro::MicroArgs),
     /// Sends change notifications over XDR and reads the acks.
     Source(source::SourceArgs),
     /// Takes HTTP/1.1 and HTTP/2 requests, and misbehaves on demand.
@@ -24,6 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Micro(arguments) => micro::run(&arguments),
         Command::Source(arguments) => source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
     };

@@ -12,7 +12,8 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
-    Config, Cores, Destination, Executors, Format, Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Service, StatusSet, Url,
+    Config, Cores, Destination, Executors, Format, Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Service,
+    StatusSet, Url,
 };
 use crate::io::{Connector, Snapshot};
 use crate::logging;
@@ -49,7 +50,9 @@ fn try_demo(args: &DemoArgs) -> Result<u64, Box<dyn std::error::Error>> {
     let _log = logging::start(&quiet_log())?;
     let sink = Sink::spawn(SinkConfig { log_requests: SHOWN_REQUESTS, ..SinkConfig::default() })?;
     let mut connector = Connector::start(config(args, sink.addr()))?;
-    let Some(address) = connector.addresses().first().copied() else { return Err("the connector listens nowhere".into()) };
+    let Some(address) = connector.addresses().first().copied() else {
+        return Err("the connector listens nowhere".into());
+    };
     let before = total(&connector);
     let source = Source::spawn(source_config(args, address))?;
     watch(args, &sink, &source, &connector);
@@ -98,8 +101,17 @@ fn watch(args: &DemoArgs, sink: &SinkHandle, source: &SourceHandle, connector: &
         }
         if started.elapsed() >= next_line {
             let stats = source.stats();
-            say(args, &format!("{:>4} s  sent {:>10}  acked {:>10}  ({:>8} in this second)  in flight {:>6}",
-                next_line.as_secs(), stats.sent, stats.acked, stats.acked - before, stats.in_flight));
+            say(
+                args,
+                &format!(
+                    "{:>4} s  sent {:>10}  acked {:>10}  ({:>8} in this second)  in flight {:>6}",
+                    next_line.as_secs(),
+                    stats.sent,
+                    stats.acked,
+                    stats.acked - before,
+                    stats.in_flight
+                ),
+            );
             before = stats.acked;
             next_line += Duration::from_secs(1);
         }

@@ -52,7 +52,9 @@ fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
         match signals.recv_timeout(LOOK) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) if connector.has_failed() => {
-                return failed("an executor has ended by itself, which is a defect of this program; the process ends, and the server sends what was not acked");
+                return failed(
+                    "an executor has ended by itself, which is a defect of this program; the process ends, and the server sends what was not acked",
+                );
             }
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -4,6 +4,7 @@
 //! Source: Aerospike's public documentation of aerospike-esp-outbound and its Helm chart; our own keys are `executors`,
 //! `limits` and those so marked. Values are read in [`convert`](super::convert); this page knows names only.
 
+use super::value;
 use super::yaml::{Kind, Node};
 
 /// The keys of one kind of section.
@@ -96,11 +97,11 @@ fn never(_: &Node) -> bool {
 }
 
 fn is_true(node: &Node) -> bool {
-    node.plain().is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    value::boolean(node) == Ok(true)
 }
 
 fn is_false(node: &Node) -> bool {
-    node.plain().is_some_and(|text| text.eq_ignore_ascii_case("false"))
+    value::boolean(node) == Ok(false)
 }
 
 /// A section that is switched off, whatever else stands in it.

@@ -1,1 +1,403 @@
+//! The loader as a whole: values as they arrive, an independent YAML reader, mutated and hostile files.
 
+use std::time::Duration;
+
+use super::*;
+use model::{Cores, Format, LogLevel, Protocol, Routing};
+use yaml::{Kind, Node};
+
+const MINIMAL: &str = include_str!("../../examples/minimal.yml");
+const TWO: &str = include_str!("../../examples/two-destinations.yml");
+const ALL: &str = include_str!("../../examples/all-settings.yml");
+const OFFICIAL: &str = include_str!("../../tests/data/config/official/composed.yml");
+const ACCEPTED: &str = include_str!("../../tests/data/config/warnings/accepted.yml");
+
+fn config(text: &str) -> model::Config {
+    let loaded = parse("a.yml", text, UnknownKeys::Error);
+    assert!(loaded.faults.is_empty(), "{:#?}", loaded.faults);
+    loaded.config.unwrap()
+}
+
+/// The faults of the minimal file with `more` behind it.
+fn faults(more: &str) -> Vec<String> {
+    let loaded = parse("a.yml", &format!("{MINIMAL}{more}"), UnknownKeys::Error);
+    loaded.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+}
+
+#[test]
+fn defaults_are_those_of_the_official_documentation() {
+    let config = config(MINIMAL);
+    assert_eq!(config.service.addresses, ["0.0.0.0".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(config.service.max_concurrent_records, 32_768);
+    assert_eq!(config.service.socket_receive_buffer_bytes, None);
+    let billing = &config.destinations[0];
+    assert_eq!(billing.protocol, Protocol::Http2);
+    assert_eq!((billing.call_timeout, billing.connect_timeout), (Duration::from_secs(1), Duration::from_millis(300)));
+    assert_eq!((billing.max_connections_per_endpoint, billing.max_request_queued_per_endpoint), (1, 32_768));
+    assert_eq!(billing.http2_max_concurrent_streams, 256);
+    assert_eq!(billing.success.codes().collect::<Vec<_>>(), (200..300).collect::<Vec<_>>());
+    assert_eq!(config.limits, model::Limits::default());
+    assert_eq!(config.executors.in_flight_bytes, 256 << 20);
+    assert!(config.logging.console && config.logging.file.is_none());
+    let without_port = MINIMAL.replace("  port: 8901\n", "  address: 127.0.0.1\n");
+    assert_eq!(self::config(&without_port).service.ports, [8080]);
+}
+
+#[test]
+fn values_arrive_in_their_units() {
+    let all = config(ALL);
+    assert_eq!(all.service.ports, [8901]);
+    assert_eq!(all.service.socket_receive_buffer_bytes, Some(262_144));
+    assert_eq!(all.destinations[0].success.codes().collect::<Vec<_>>(), [200, 201, 202, 204]);
+    assert_eq!(all.executors.heartbeat_limit, Duration::from_secs(5));
+    assert_eq!(all.logging.file.as_deref(), Some(Path::new("/var/log/ringpost/ringpost.log")));
+    assert_eq!(all.logging.levels.len(), 5);
+    assert_eq!(all.format, Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true });
+
+    let two = config(TWO);
+    assert_eq!(two.routing, Some(Routing::Destinations(vec![0, 1])));
+    assert_eq!(two.service.ports, [8901, 8911]);
+    let audit = &two.destinations[1];
+    assert_eq!((audit.call_timeout, audit.connect_timeout), (Duration::from_millis(5100), Duration::from_secs(5)));
+    assert_eq!((audit.urls[0].host.as_str(), audit.urls[0].port, audit.urls[0].path.as_str()), ("::1", 9002, "/audit"));
+    assert_eq!(two.executors.cores, Cores::Count(1));
+
+    let own = "executors: { cores: \"2-4,8\", pin: false, in-flight-bytes: 1GiB, heartbeat-limit: 1500ms, busy-poll: 50us }\n\
+               limits: { record-deadline: 1s, max-frame-bytes: 65536, drain: 0s }\nlogging: { levels: { root: WARN } }\n";
+    let config = config(&format!("{MINIMAL}{own}"));
+    assert_eq!(config.executors.cores, Cores::List(vec![2, 3, 4, 8]));
+    assert!(!config.executors.pin);
+    assert_eq!(config.executors.in_flight_bytes, 1 << 30);
+    assert_eq!(config.executors.heartbeat_limit, Duration::from_millis(1500));
+    assert_eq!(config.executors.busy_poll, Duration::from_micros(50));
+    assert_eq!(config.limits.record_deadline, Duration::from_secs(1));
+    assert_eq!((config.limits.max_frame_bytes, config.limits.drain), (65_536, Duration::ZERO));
+    assert_eq!(config.logging.levels, [("root".to_owned(), LogLevel::Warn)]);
+}
+
+#[test]
+fn a_quoted_number_of_cores_is_a_core_and_a_plain_one_a_count() {
+    let cores = |value: &str| config(&format!("{MINIMAL}executors: {{ cores: {value} }}\n")).executors.cores;
+    assert_eq!(cores("4"), Cores::Count(4));
+    assert_eq!(cores("\"4\""), Cores::List(vec![4]));
+    assert_eq!(cores("2-5"), Cores::List(vec![2, 3, 4, 5]));
+    assert_eq!(cores("all"), Cores::All);
+    let with_threads = MINIMAL.replace("  port: 8901\n", "  port: 8901\n  io-threads: 100\n");
+    assert_eq!(config(&with_threads).executors.cores, Cores::AtMost(100));
+    assert_eq!(config(&format!("{with_threads}executors: {{ cores: 2 }}\n")).executors.cores, Cores::Count(2));
+    for wrong in ["5-2", "\"2,2\"", "1-", "a", "\"\"", "9999999", "1-99999", "0", "-1", "~", "1.5"] {
+        assert_eq!(faults(&format!("executors: {{ cores: {wrong} }}\n")).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn early_spellings_are_accepted_without_a_word() {
+    let text = "service: { ports: [ 8901 ] }\ndestinations: { a: { urls: http://h } }\n\
+                routing: { mode: static-multi-destination, destinations: a }\nformat: json\n";
+    let loaded = parse("a.yml", text, UnknownKeys::Error);
+    assert_eq!((loaded.faults, loaded.warnings), (vec![], vec![]));
+    let config = loaded.config.unwrap();
+    assert_eq!(config.service.ports, [8901]);
+    assert_eq!(config.format, Format::Json { stringify_map_keys: true });
+    assert_eq!(config.destinations[0].urls[0].to_string(), "http://h/");
+}
+
+#[test]
+fn a_relative_log_file_starts_at_the_configuration_file() {
+    let text = format!("{MINIMAL}logging: {{ file: logs/a.log }}\n");
+    let loaded = parse("/etc/ringpost/a.yml", &text, UnknownKeys::Error);
+    assert_eq!(loaded.config.unwrap().logging.file.unwrap(), Path::new("/etc/ringpost/logs/a.log"));
+}
+
+#[test]
+fn unknown_keys_can_be_warnings() {
+    let text = format!("{MINIMAL}zzz: 1\n");
+    let refused = parse("a.yml", &text, UnknownKeys::Error);
+    assert!(refused.config.is_none() && refused.faults[0].unknown_key);
+    let accepted = parse("a.yml", &text, UnknownKeys::Warn);
+    assert!(accepted.config.is_some() && accepted.faults.is_empty());
+    assert!(accepted.warnings[0].to_string().starts_with("a.yml:16:1: zzz: unknown key; "), "{:?}", accepted.warnings);
+}
+
+/// Our reading of `node` and that of another reader are the same, or ours is an error.
+fn compare(ours: &Node, theirs: &serde_norway::Value, strict: bool) {
+    use serde_norway::Value;
+    match (&ours.kind, theirs) {
+        (Kind::Map(entries), Value::Mapping(map)) => {
+            assert_eq!(entries.len(), map.len(), "{ours:?}");
+            for entry in entries {
+                let value = map.iter().find(|(key, _)| match key {
+                    Value::String(key) => *key == entry.key,
+                    Value::Number(key) => key.to_string() == entry.key,
+                    _ => false,
+                });
+                compare(&entry.value, value.unwrap_or_else(|| panic!("{} is missing", entry.key)).1, strict);
+            }
+        }
+        (Kind::List(items), Value::Sequence(list)) => {
+            assert_eq!(items.len(), list.len());
+            items.iter().zip(list).for_each(|(ours, theirs)| compare(ours, theirs, strict));
+        }
+        (Kind::Scalar { text, .. }, theirs) => {
+            assert_eq!(ours.is_null(), theirs.is_null(), "{text:?} {theirs:?}");
+            if let Ok(number) = value::whole(ours) {
+                let theirs = theirs.as_i64().map(i128::from).or(theirs.as_u64().map(i128::from));
+                assert_eq!(Some(number), theirs, "{text:?}");
+            } else {
+                assert!(!strict || !theirs.is_i64(), "{text:?} {theirs:?}");
+            }
+            match value::boolean(ours) {
+                Ok(truth) => assert_eq!(Some(truth), theirs.as_bool(), "{text:?}"),
+                Err(_) => assert_eq!(theirs.as_bool(), None, "{text:?}"),
+            }
+            if let Value::String(theirs) = theirs {
+                assert_eq!(text, theirs);
+            }
+        }
+        (ours, theirs) => panic!("{ours:?} {theirs:?}"),
+    }
+}
+
+#[test]
+fn an_independent_reader_sees_the_same_values_in_the_same_files() {
+    for text in [MINIMAL, TWO, ALL, OFFICIAL, ACCEPTED] {
+        let (ours, faults) = yaml::read(text);
+        assert!(faults.is_empty(), "{faults:?}");
+        let mut theirs: serde_norway::Value = serde_norway::from_str(text).unwrap();
+        theirs.apply_merge().unwrap();
+        compare(&ours.unwrap(), &theirs, true);
+    }
+}
+
+#[test]
+fn what_is_read_as_a_number_a_boolean_or_nothing_is_that_for_an_independent_reader() {
+    let scalars = "1 -1 +1 01 010 0x1F 0o17 0b11 1_000 1.0 1e3 .5 -0 00 ~ null Null NULL nULL true True TRUE tRUE yes on off no y \
+                   12:30 1,000 2-5,8 '1' \"true\" 'null' !!str1 9223372036854775807 .inf 1. - a:b ' 1' \"\" '' 1s 64KiB HTTP_2";
+    for scalar in scalars.split(' ').chain(["", "!!str 1", "!!str null", "\"a\\n\\u00fc\"", "'it''s'", "1 # 2", "a  b"])
+    {
+        let text = format!("key: {scalar}\n");
+        // What we refuse cannot be misread.
+        let (Some(ours), faults) = yaml::read(&text) else { continue };
+        if !faults.is_empty() {
+            continue;
+        }
+        let theirs = serde_norway::from_str::<serde_norway::Value>(&text);
+        let Ok(theirs) = theirs else { continue };
+        compare(&ours, &theirs, false);
+    }
+}
+
+#[test]
+fn what_yaml_leaves_to_the_reader_is_read_or_refused_never_passed_over() {
+    let twice = "a: &a { port: 1 }\n";
+    let read = |text: &str| yaml::read(text);
+    // Alias, merge, list of merges; the first one wins, and what is given wins over it.
+    let (root, faults) =
+        read(&format!("{twice}b: *a\nc: {{ <<: *a, port: 2 }}\nd: {{ <<: [ *a, {{ port: 3, x: 4 }} ] }}\n"));
+    assert!(faults.is_empty(), "{faults:?}");
+    let root = root.unwrap();
+    let port = |key: &str| root.get(key).unwrap().value.get("port").unwrap().value.text().unwrap().to_owned();
+    assert_eq!([port("b"), port("c"), port("d")], ["1", "2", "1"]);
+    for (text, line, part) in [
+        ("a: &a { b: *a }\n", 1, "contains it"),
+        ("a: { <<: 5 }\n", 1, "merges sections"),
+        ("a: 1\n---\nb: 2\n", 2, "second YAML document"),
+        ("? [ 1 ]\n: 2\n", 1, "no text"),
+        ("a: !x 1\n", 1, "tag"),
+        ("a: !!binary aGk=\n", 1, "tag"),
+        ("a: b\u{1}c\n", 1, "U+0001"),
+        ("a: b\n\u{feff}c: d\n", 2, "U+FEFF"),
+        ("a: \"b\n", 1, "not valid YAML"),
+        ("a:\r\n\tb: 1\r\n", 2, "tab"),
+        ("%YAML 3.0\nx", 1, "not valid YAML"),
+    ] {
+        let (_, faults) = read(text);
+        let found = faults.iter().any(|fault| fault.at.line.abs_diff(line) <= 1 && fault.message.contains(part));
+        assert!(found, "{text:?}: {faults:?}");
+    }
+}
+
+#[test]
+fn no_message_repeats_a_password() {
+    let password = "hunter2";
+    let places = [
+        "destinations: { a: { urls: \"http://me:hunter2@h/\" } }",
+        "destinations: { a: { urls: \"https://me:hunter2@h/\" } }",
+        "destinations: { a: { urls: \"me:hunter2@h\" } }",
+        "destinations: { a: { urls: \"http://h me:hunter2@h/\" } }",
+        "destinations: { a: { urls: \"http://me:hunter2/3@h/\" } }",
+        "destinations: { a: { urls: [ \"http://h/?key=hunter2#a\" ] } }",
+        "destinations: { a: { headers: { authorization: hunter2 } } }",
+        "destinations: { \"http://me:hunter2@h/\": 5 }",
+        "service: { port: \"http://me:hunter2@h/\", address: \"http://me:hunter2@h/\", protocol: \"http://me:hunter2@h/\" }",
+        "routing: { mode: static-multi-destination, destinations: [ \"http://me:hunter2@h/\" ] }",
+        "\"http://me:hunter2@h/\": 5",
+        "executors: { cores: \"http://me:hunter2@h/\", busy-poll: \"http://me:hunter2@h/\" }",
+        "service: \"http://me:hunter2@h/\"",
+        "format: \"http://me:hunter2@h/\"",
+    ];
+    for place in places {
+        let loaded = parse("a.yml", place, UnknownKeys::Error);
+        assert!(!loaded.faults.is_empty(), "{place}");
+        for fault in loaded.faults.iter().chain(&loaded.warnings) {
+            assert!(!fault.to_string().contains(password), "{fault}");
+        }
+    }
+    let text = MINIMAL.replace("/records", "/records?key=hunter2");
+    let loaded = parse("a.yml", &text, UnknownKeys::Error);
+    let shown = effective::print(&loaded, &Ok(vec![0]));
+    assert!(shown.contains("/records?...") && !shown.contains(password), "{shown}");
+}
+
+/// xorshift: the same mutations on each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound.max(1) as u64).unwrap()
+    }
+}
+
+fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
+    const PIECES: [&str; 28] = [
+        ":",
+        ": ",
+        "- ",
+        "\n",
+        "\t",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "&a ",
+        "*a",
+        "<<: *a",
+        "!!str ",
+        "'",
+        "\"",
+        "|\n",
+        "#",
+        "---\n",
+        "~",
+        "-1",
+        "99999999999",
+        "1.5",
+        "\u{feff}",
+        "\0",
+        "\r",
+        "ü",
+        "%",
+    ];
+    let place = random.below(bytes.len() + 1);
+    match random.below(7) {
+        0 if place < bytes.len() => bytes[place] = u8::try_from(random.below(256)).unwrap(),
+        1 => {
+            let end = (place + random.below(20)).min(bytes.len());
+            bytes.drain(place..end);
+        }
+        2 => {
+            let piece = PIECES[random.below(PIECES.len())];
+            bytes.splice(place..place, piece.bytes());
+        }
+        // Lines: double one, move one, indent one.
+        choice => {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let mut lines: Vec<&str> = text.lines().collect();
+            if lines.is_empty() {
+                return;
+            }
+            let line = random.below(lines.len());
+            let indented = format!(" {}", lines[line]);
+            let target = random.below(lines.len());
+            match choice {
+                3 => lines.insert(target, lines[line]),
+                4 => lines.swap(line, target),
+                5 => lines[line] = &indented,
+                _ => lines[line] = lines[line].trim_start(),
+            }
+            *bytes = lines.join("\n").into_bytes();
+        }
+    }
+}
+
+#[test]
+fn mutated_files_never_panic_and_every_fault_is_located() {
+    let rounds = std::env::var("RINGPOST_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2_000);
+    let mut random = Random(0x5EED);
+    let mut refused = 0;
+    for round in 0..rounds {
+        let seeds = [MINIMAL, TWO, ALL, OFFICIAL, ACCEPTED];
+        let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
+        for _ in 0..=random.below(4) {
+            mutate(&mut random, &mut bytes);
+        }
+        let loaded = parse_bytes("a.yml", &bytes, UnknownKeys::Error);
+        assert_eq!(loaded.config.is_none(), !loaded.faults.is_empty());
+        refused += usize::from(loaded.config.is_none());
+        let text = String::from_utf8_lossy(&bytes);
+        let ends = text.lines().count() + 1 + text.matches('\r').count();
+        for fault in loaded.faults.iter().chain(&loaded.warnings) {
+            let (line, column) = fault.at.unwrap_or_else(|| panic!("{fault} of {text}"));
+            assert!((1..=ends).contains(&line) && (1..=text.len() + 2).contains(&column), "{fault} of {text}");
+            assert!(fault.message.contains("; "), "no advice: {fault} of {text}");
+        }
+        if loaded.config.is_some() {
+            let shown = effective::print(&loaded, &Ok(vec![0]));
+            let again = parse("a.yml", &shown, UnknownKeys::Error);
+            assert!(again.config.is_some(), "{:?} of {shown}", again.faults);
+        }
+    }
+    assert!(refused > rounds / 4 && refused < rounds, "{refused} of {rounds} were refused");
+}
+
+/// Keys of `section` and below, with their paths: those that work, and those that do not yet.
+fn documented(section: &'static schema::Section, path: &str, works: &mut Vec<String>, later: &mut Vec<String>) {
+    for key in section.keys {
+        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+        match (key.status, key.shape) {
+            (schema::Status::Later { .. }, _) => later.push(path),
+            (schema::Status::Java, _) => {}
+            (schema::Status::Works, schema::Shape::Section(below)) => documented(below, &path, works, later),
+            (schema::Status::Works, schema::Shape::Named(below)) => {
+                documented(below, &format!("{path}.NAME"), works, later)
+            }
+            (schema::Status::Works, _) => works.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_documentation_has_every_key() {
+    let page = include_str!("../../docs/configuration.md");
+    let (mut works, mut later) = (Vec::new(), Vec::new());
+    documented(&schema::ROOT, "", &mut works, &mut later);
+    let (tables, not_yet) = page.split_once("## Known and not supported yet").unwrap();
+    for path in &later {
+        assert!(not_yet.contains(&format!("| `{path}` |")), "{path} is not in the list of keys that do not work yet");
+    }
+    let listed = not_yet.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(listed, later.len(), "the list has keys that work or do not exist");
+    for path in works {
+        let (section, key) = path.rsplit_once('.').unwrap();
+        let heading = section.split('.').next().unwrap();
+        let part = tables.split("\n## ").find(|part| part.starts_with(&format!("`{heading}`"))).unwrap();
+        assert!(part.contains(&format!("`{key}`")), "{path} is not in its table");
+    }
+}
+
+#[test]
+fn the_example_of_all_settings_has_all_settings() {
+    let (mut works, mut later) = (Vec::new(), Vec::new());
+    documented(&schema::ROOT, "", &mut works, &mut later);
+    for path in works {
+        let key = path.rsplit('.').next().unwrap();
+        // Other spellings of settings that are there.
+        if !["ports", "max-concurrent-requests", "worker-threads", "destination"].contains(&key) {
+            assert!(ALL.contains(&format!("{key}:")), "{path}");
+        }
+    }
+}

@@ -65,8 +65,11 @@ fn other_base(text: &str) -> Option<u64> {
 
 /// `true` or `false`.
 pub fn boolean(node: &Node) -> Result<bool, String> {
-    let text = node.text().unwrap_or_default().to_ascii_lowercase();
-    match (node.plain().is_some(), text.as_str()) {
+    let text = node.text().unwrap_or_default();
+    let lower = text.to_ascii_lowercase();
+    // YAML knows three spellings of each, and `tRUE` is none of them.
+    let spelled = node.plain().is_some() && [lower.as_str(), &lower.to_uppercase(), &capital(&lower)].contains(&text);
+    match (spelled, lower.as_str()) {
         (true, "true") => Ok(true),
         (true, "false") => Ok(false),
         (_, "true" | "yes" | "on" | "y") => {
@@ -77,6 +80,11 @@ pub fn boolean(node: &Node) -> Result<bool, String> {
         }
         _ => Err(format!("{} where true or false is needed; write one of them", describe(node))),
     }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }
 
 /// Text: in quotes, or without them when it cannot be taken for something else.
@@ -170,7 +178,7 @@ pub fn size(node: &Node) -> Result<u64, String> {
             return Err(format!("{} has a unit that is not known; write {digits}{meant}", shown(text)));
         }
     };
-    Ok(number.checked_mul(1 << shift).unwrap_or(u64::MAX))
+    Ok(number.saturating_mul(1 << shift))
 }
 
 /// `16MiB`, `4KiB` or `1000`: the shortest exact spelling.

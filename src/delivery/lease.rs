@@ -29,9 +29,9 @@ impl Shared {
 
     fn take(&self, wish: u64) -> u64 {
         let part = |free: i64| free.clamp(0, signed(wish));
-        let before = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| {
-            (part(free) > 0).then(|| free - part(free))
-        });
+        let before = self
+            .free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| (part(free) > 0).then(|| free - part(free)));
         before.map_or(0, |free| part(free).unsigned_abs())
     }
 

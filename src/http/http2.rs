@@ -23,7 +23,7 @@ use h2::RecvStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
-use classify::Greeting;
+use classify::{Greeting, Verdict};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use values::HeaderValues;
@@ -192,11 +192,21 @@ impl Http2 {
         if self.connection.is_none() {
             return;
         }
-        if let Some(why) = self.greeting.check(bytes) {
-            self.pipe.borrow_mut().end();
-            self.close(why.to_owned(), FailureKind::Malformed, true);
+        if self.greeting.over() {
+            self.feed(bytes);
             return;
         }
+        match self.greeting.check(bytes) {
+            Verdict::Hold => {}
+            Verdict::Pass(bytes) => self.feed(&bytes),
+            Verdict::Foreign(why) => {
+                self.pipe.borrow_mut().end();
+                self.close(why.to_owned(), FailureKind::Malformed, true);
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(FEED_BYTES) {
             self.pipe.borrow_mut().feed(chunk);
             self.wake.set();
@@ -411,7 +421,7 @@ impl Phase {
                 Phase::Body { status, read, body } => match body.poll_data(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::after_head(&error, *status)),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
                     Poll::Ready(Some(Ok(data))) => {
                         *read += data.len();
                         if *read > max_body_bytes || body.is_end_stream() {

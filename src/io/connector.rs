@@ -138,7 +138,8 @@ impl Connector {
 
     /// What each executor published last.
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        let read = |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let read =
+            |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.snapshots.iter().map(read).collect()
     }
 
@@ -180,7 +181,8 @@ impl Drop for Connector {
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {
     let service = &config.service;
-    let pairs = service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
+    let pairs =
+        service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
     pairs.map(listen::bind).collect()
 }
 

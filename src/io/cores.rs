@@ -8,10 +8,14 @@ use crate::config::model::Cores;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CoresError {
     /// The affinity of the process could not be read.
-    #[error("the cores of this process cannot be read (sched_getaffinity); set executors.cores to a number and executors.pin to false")]
+    #[error(
+        "the cores of this process cannot be read (sched_getaffinity); set executors.cores to a number and executors.pin to false"
+    )]
     Unreadable,
     /// More cores than there are.
-    #[error("executors.cores: {wanted} cores are asked for, and {usable} can be used (cores {list}; the affinity mask, cut to the CPU quota of the cgroup); write at most {usable}, or `all`")]
+    #[error(
+        "executors.cores: {wanted} cores are asked for, and {usable} can be used (cores {list}; the affinity mask, cut to the CPU quota of the cgroup); write at most {usable}, or `all`"
+    )]
     TooMany {
         /// Asked for.
         wanted: usize,
@@ -42,7 +46,8 @@ pub struct Usable {
 impl Usable {
     /// Reads affinity and cgroup.
     pub fn read() -> Result<Usable, CoresError> {
-        let mut mask: Vec<usize> = core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        let mut mask: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
         mask.sort_unstable();
         if mask.is_empty() {
             return Err(CoresError::Unreadable);

@@ -83,7 +83,10 @@ fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
     if let Some(core) = setup.core
         && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
     {
-        return Err(format!("executor {} cannot be pinned to core {core}; set executors.pin to false, or leave that core out of executors.cores", setup.index));
+        return Err(format!(
+            "executor {} cannot be pinned to core {core}; set executors.pin to false, or leave that core out of executors.cores",
+            setup.index
+        ));
     }
     let engine = Engine::new(&setup.config, &setup.shared, setup.index).map_err(|error| error.to_string())?;
     let executor = LocalExecutorBuilder::new(Placement::Unbound)
@@ -183,7 +186,8 @@ fn drain(shell: &Rc<Shell>) {
 
 fn open_source(shell: &Rc<Shell>, fd: i32) {
     let stream: TcpStream = sys::adopt(fd);
-    let peer = socket2::SockRef::from(&sys::borrow_fd(&stream.as_raw_fd())).peer_addr().ok().and_then(|peer| peer.as_socket());
+    let peer =
+        socket2::SockRef::from(&sys::borrow_fd(&stream.as_raw_fd())).peer_addr().ok().and_then(|peer| peer.as_socket());
     // Without an address the peer has gone already.
     let key = peer.and_then(|peer| shell.engine.borrow_mut().source_open(peer));
     match key {

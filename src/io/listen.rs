@@ -34,7 +34,9 @@ impl ListenError {
             io::ErrorKind::AddrInUse => {
                 "; another process has that port (`ss -ltnp` names it): stop it, or change service.port"
             }
-            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address: change service.address",
+            io::ErrorKind::AddrNotAvailable => {
+                "; no interface of this machine has that address: change service.address"
+            }
             io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or change service.port"
             }
@@ -168,7 +170,8 @@ fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) 
                 failing = false;
                 placement.hand_over(stream, peer);
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 if !failing {
                     failing = true;

@@ -44,7 +44,8 @@ impl Resolver {
     /// Looks every name up once, then goes on in the background.
     pub fn start(config: &Config) -> std::io::Result<Resolver> {
         let urls: Vec<Url> = config.destinations.iter().flat_map(|destination| destination.urls.clone()).collect();
-        let addresses = Arc::new(Addresses(urls.iter().map(|_| RwLock::new(Err("not looked up yet".to_owned()))).collect()));
+        let addresses =
+            Arc::new(Addresses(urls.iter().map(|_| RwLock::new(Err("not looked up yet".to_owned()))).collect()));
         let mut failed = look_up(&urls, &addresses);
         let (stop, stopped) = channel();
         let table = Arc::clone(&addresses);

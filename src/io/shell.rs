@@ -86,7 +86,13 @@ pub struct Shell {
 
 impl Shell {
     /// The shell around `engine`.
-    pub fn new(engine: Engine, clock: Clock, read_bytes: usize, addresses: Arc<Addresses>, load: Arc<std::sync::atomic::AtomicUsize>) -> Shell {
+    pub fn new(
+        engine: Engine,
+        clock: Clock,
+        read_bytes: usize,
+        addresses: Arc<Addresses>,
+        load: Arc<std::sync::atomic::AtomicUsize>,
+    ) -> Shell {
         Shell {
             engine: RefCell::new(engine),
             clock,

@@ -24,11 +24,15 @@ pub enum MachineError {
         limit: u64,
     },
     /// The kernel has no io_uring.
-    #[error("io_uring is not there (ENOSYS): the kernel is older than 5.8 or built without CONFIG_IO_URING, or a container's seccomp profile hides it; \
-             use a newer kernel, or run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register")]
+    #[error(
+        "io_uring is not there (ENOSYS): the kernel is older than 5.8 or built without CONFIG_IO_URING, or a container's seccomp profile hides it; \
+             use a newer kernel, or run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register"
+    )]
     NoIoUring,
     /// The administrator switched io_uring off.
-    #[error("io_uring is switched off on this machine (kernel.io_uring_disabled = {value}); `sysctl -w kernel.io_uring_disabled=0` allows it{group}")]
+    #[error(
+        "io_uring is switched off on this machine (kernel.io_uring_disabled = {value}); `sysctl -w kernel.io_uring_disabled=0` allows it{group}"
+    )]
     Disabled {
         /// The setting.
         value: u8,
@@ -36,8 +40,10 @@ pub enum MachineError {
         group: &'static str,
     },
     /// Something else forbids io_uring.
-    #[error("io_uring is refused (EPERM) although kernel.io_uring_disabled allows it: a seccomp profile or a security module forbids it; \
-             run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt seccomp=PROFILE, Kubernetes: securityContext.seccompProfile)")]
+    #[error(
+        "io_uring is refused (EPERM) although kernel.io_uring_disabled allows it: a seccomp profile or a security module forbids it; \
+             run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register (Docker: --security-opt seccomp=PROFILE, Kubernetes: securityContext.seccompProfile)"
+    )]
     Forbidden,
     /// Any other fault.
     #[error("io_uring cannot be used: {0}")]

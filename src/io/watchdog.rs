@@ -68,7 +68,9 @@ impl Watchdog {
     pub fn start(heartbeats: Vec<(String, Arc<Heartbeat>)>, limit: Duration) -> std::io::Result<Watchdog> {
         let stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopping);
-        let thread = std::thread::Builder::new().name("ringpost-watch".to_owned()).spawn(move || watch(&heartbeats, limit, &flag))?;
+        let thread = std::thread::Builder::new()
+            .name("ringpost-watch".to_owned())
+            .spawn(move || watch(&heartbeats, limit, &flag))?;
         Ok(Watchdog { stopping, thread: Some(thread) })
     }
 }

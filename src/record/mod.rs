@@ -4,13 +4,13 @@
 //! nothing: [`particle`] and [`cdt`] read values when a format asks for them. Every fault here is one of content: the
 //! message is answered 10 and the connection goes on.
 
-mod identity;
 pub mod cdt;
 mod error;
+mod identity;
 pub mod particle;
 
-pub use identity::{Hex, Identity};
 pub use error::{BinName, Fault, Place, RecordError};
+pub use identity::{Hex, Identity};
 pub use particle::{Particle, ParticleType};
 
 use crate::wire::epoch;

@@ -87,7 +87,9 @@ impl Engine {
 
     /// Puts an attempt in an endpoint's queue; a retry goes to the front, since it is older than what waits there.
     pub(super) fn enqueue(&mut self, key: Key, endpoint: usize, retry: bool) {
-        let (Some(attempt), Some(entry)) = (self.attempts.get_mut(key), self.endpoints.get_mut(endpoint)) else { return };
+        let (Some(attempt), Some(entry)) = (self.attempts.get_mut(key), self.endpoints.get_mut(endpoint)) else {
+            return;
+        };
         attempt.endpoint = endpoint;
         attempt.stage = Stage::Queued;
         attempt.test = entry.breaker.sent();
@@ -141,7 +143,8 @@ impl Engine {
             self.counters.orphaned += 1;
             return self.attempt_failed(key, ack::TEMPORARY);
         }
-        let (Some(attempt), Some(connection)) = (self.attempts.get_mut(key), self.connections.get_mut(connection_key)) else {
+        let (Some(attempt), Some(connection)) = (self.attempts.get_mut(key), self.connections.get_mut(connection_key))
+        else {
             return;
         };
         let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };

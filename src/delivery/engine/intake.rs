@@ -106,23 +106,24 @@ impl Engine {
 
     /// Decides about one frame, and writes its body if it is to be delivered.
     fn judge(&mut self, key: Key, frame: &Frame<'_>, now: Now) -> Verdict {
+        if frame.kind == FrameKind::Message {
+            return self.judge_message(key, frame.body, now);
+        }
         // The inflater is taken out for as long as the record borrows its buffer.
-        let mut inflater = std::mem::take(&mut self.inflater);
-        let verdict = match frame.kind {
-            FrameKind::Message => match record::decode(frame.body) {
-                Ok(record) => self.judge_record(key, &record, now),
-                Err(fault) => self.bad_content(key, &fault, now.monotonic),
-            },
-            FrameKind::Compressed => match inflater.inflate(frame.body, self.frame_limits) {
-                Ok(body) => match record::decode(body) {
-                    Ok(record) => self.judge_record(key, &record, now),
-                    Err(fault) => self.bad_content(key, &fault, now.monotonic),
-                },
-                Err(fault) => self.bad_content(key, &fault, now.monotonic),
-            },
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        let verdict = match inflater.inflate(frame.body, self.frame_limits) {
+            Ok(body) => self.judge_message(key, body, now),
+            Err(fault) => self.bad_content(key, &fault, now.monotonic),
         };
-        self.inflater = inflater;
+        self.inflater = Some(inflater);
         verdict
+    }
+
+    fn judge_message(&mut self, key: Key, body: &[u8], now: Now) -> Verdict {
+        match record::decode(body) {
+            Ok(record) => self.judge_record(key, &record, now),
+            Err(fault) => self.bad_content(key, &fault, now.monotonic),
+        }
     }
 
     fn judge_record(&mut self, key: Key, record: &ChangeRecord<'_>, now: Now) -> Verdict {
@@ -189,7 +190,8 @@ impl Engine {
 
     /// Puts a record in flight: one attempt for each destination, in its endpoint's queue.
     fn start(&mut self, source: Key, number: u64, digest: [u8; 20], body: Range<usize>, arrived: Time, now: Time) {
-        let flight = Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
+        let flight =
+            Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
         let Some(flight_key) = self.flights.insert(flight) else {
             return self.answer(source, number, ack::TEMPORARY);
         };

@@ -108,7 +108,8 @@ pub struct Engine {
     policy: Policy,
     formatter: Formatter,
     notes: Notes,
-    inflater: Inflater,
+    /// Made for the first compressed frame.
+    inflater: Option<Inflater>,
     destinations: Vec<Destination>,
     endpoints: Vec<Endpoint>,
 
@@ -190,7 +191,9 @@ impl Engine {
 
     /// Whether anything is in flight, paused or being opened, so that time-outs have to be exact.
     pub fn is_busy(&self) -> bool {
-        !self.flights.is_empty() || !self.paused.is_empty() || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
+        !self.flights.is_empty()
+            || !self.paused.is_empty()
+            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
     }
 
     fn wake_source(&mut self, key: Key) {

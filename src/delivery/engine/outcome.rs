@@ -23,7 +23,9 @@ impl Engine {
 
     /// Takes what a connection has to say about its requests.
     pub(super) fn take_outcomes(&mut self, connection: Key, now: Time) {
-        while let Some((ticket, outcome)) = self.connections.get_mut(connection).and_then(|entry| entry.exchange.next_outcome()) {
+        while let Some((ticket, outcome)) =
+            self.connections.get_mut(connection).and_then(|entry| entry.exchange.next_outcome())
+        {
             let key = Key::from(ticket);
             let is_current = self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Sent(connection));
             if is_current {
@@ -106,7 +108,8 @@ impl Engine {
             while let Some(sibling) = next {
                 let Some(attempt) = self.attempts.get(sibling) else { break };
                 next = attempt.sibling;
-                if attempt.stage == Stage::Queued && self.finish_attempt(sibling).is_some()
+                if attempt.stage == Stage::Queued
+                    && self.finish_attempt(sibling).is_some()
                     && let Some(flight) = self.flights.get_mut(flight_key)
                 {
                     flight.pending = flight.pending.saturating_sub(1);
@@ -121,7 +124,8 @@ impl Engine {
     /// Ends an attempt wherever it stands, and says whose it was; `None` if it was over already.
     pub(super) fn finish_attempt(&mut self, key: Key) -> Option<Key> {
         let attempt = self.attempts.get_mut(key)?;
-        let (stage, endpoint, destination, flight) = (attempt.stage, attempt.endpoint, attempt.destination, attempt.flight);
+        let (stage, endpoint, destination, flight) =
+            (attempt.stage, attempt.endpoint, attempt.destination, attempt.flight);
         attempt.stage = Stage::Done;
         attempt.body = bytes::Bytes::new();
         let was_test = std::mem::take(&mut attempt.test);
@@ -164,7 +168,10 @@ impl Engine {
         let Some(attempt) = self.attempts.get(key) else { return };
         let (destination, endpoint, stage) = (attempt.destination, attempt.endpoint, attempt.stage);
         let wanted = !attempt.retried
-            && self.flights.get(attempt.flight).is_some_and(|flight| !flight.answered && self.source_takes_answers(flight.source));
+            && self
+                .flights
+                .get(attempt.flight)
+                .is_some_and(|flight| !flight.answered && self.source_takes_answers(flight.source));
         let next = if wanted { self.choose_endpoint(destination, Some(endpoint), now) } else { None };
         let (Some(next), Some(entry)) = (next, self.endpoints.get_mut(endpoint)) else {
             self.report_failure(key, why, now);
@@ -192,7 +199,11 @@ impl Engine {
         }
     }
 
-    fn report_health(&mut self, endpoint: usize, event: impl FnOnce(&mut super::super::endpoint::Endpoint) -> Change) -> Change {
+    fn report_health(
+        &mut self,
+        endpoint: usize,
+        event: impl FnOnce(&mut super::super::endpoint::Endpoint) -> Change,
+    ) -> Change {
         let Some(entry) = self.endpoints.get_mut(endpoint) else { return Change::None };
         let change = event(entry);
         let name = self.destinations.get(entry.destination).map_or("", |destination| destination.name.as_str());
@@ -211,7 +222,10 @@ impl Engine {
         // Retries may come back to this queue: only what is in it now is looked at.
         let queue = std::mem::take(&mut entry.queue);
         for key in queue {
-            let is_here = self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == endpoint);
+            let is_here = self
+                .attempts
+                .get(key)
+                .is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == endpoint);
             if is_here {
                 self.retry_or_fail(key, why, now);
             }

@@ -16,7 +16,6 @@ use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::record::DecodeLimits;
-use crate::wire::compressed::Inflater;
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, nothing else.
@@ -96,7 +95,7 @@ impl Engine {
             policy: Policy::new(config.routing.clone()),
             formatter,
             notes: Notes::default(),
-            inflater: Inflater::default(),
+            inflater: None,
             destinations,
             endpoints,
             sources: Table::default(),

@@ -134,7 +134,9 @@ impl Engine {
             return;
         }
         let sources = &self.sources;
-        let waited = |key: &Key| sources.get(*key).and_then(|source| source.waiting_since).is_some_and(|since| since + PAUSE_LIMIT <= now);
+        let waited = |key: &Key| {
+            sources.get(*key).and_then(|source| source.waiting_since).is_some_and(|since| since + PAUSE_LIMIT <= now)
+        };
         if self.paused.iter().any(waited) {
             self.rejecting = true;
             tracing::warn!(target: "server",

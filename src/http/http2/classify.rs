@@ -25,17 +25,6 @@ pub(super) fn failure(error: &h2::Error, head_seen: bool) -> Outcome {
     Outcome::Failed { kind, processed }
 }
 
-/// Outcome of a stream whose response head had arrived.
-///
-/// RST_STREAM(NO_ERROR) after a response means that the response is complete and the rest of the request is not
-/// wanted (RFC 9113 section 8.1).
-pub(super) fn after_head(error: &h2::Error, status: u16) -> Outcome {
-    if error.is_reset() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
-        return Outcome::Response { status };
-    }
-    failure(error, true)
-}
-
 /// Why the connection is over, and the kind for streams without a reason of their own.
 pub(super) fn connection_end(error: Option<h2::Error>, ended: bool) -> (String, FailureKind) {
     match error {
@@ -57,30 +46,49 @@ pub(super) fn text(error: &h2::Error) -> String {
     error.to_string()
 }
 
+/// How an answer in another protocol begins. Read as a frame, either is far above any length that was allowed.
+const FOREIGN: [(&[u8], &str); 2] = [
+    (b"HTTP/", "this URL speaks HTTP/1.1; set protocol: HTTP_1_1"),
+    // A TLS alert record.
+    (&[0x15, 0x03], "this URL speaks TLS; clear-text HTTP/2 was tried"),
+];
+
 /// Looks at the first bytes of a connection for a peer that does not speak HTTP/2.
 #[derive(Debug, Default)]
 pub(super) struct Greeting {
-    seen: [u8; 5],
-    length: usize,
+    held: Vec<u8>,
+    over: bool,
+}
+
+/// What the first bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It does not speak HTTP/2: what it speaks, in words.
+    Foreign(&'static str),
+    /// Not decided: the bytes are kept.
+    Hold,
+    /// Go on, with these bytes first.
+    Pass(Vec<u8>),
 }
 
 impl Greeting {
-    /// What the peer speaks instead, once that is known.
-    pub(super) fn check(&mut self, bytes: &[u8]) -> Option<&'static str> {
-        if self.length == self.seen.len() {
-            return None;
-        }
-        for (place, byte) in self.seen.iter_mut().skip(self.length).zip(bytes) {
-            *place = *byte;
-            self.length += 1;
-        }
-        match self.seen {
-            [b'H', b'T', b'T', b'P', b'/'] => Some("this URL speaks HTTP/1.1; set protocol: HTTP_1_1"),
-            // A TLS alert record: a frame of that length is above every frame limit that was offered.
-            [0x15, 0x03, _, _, _] if self.length == self.seen.len() => {
-                Some("this URL speaks TLS; clear-text HTTP/2 was tried")
+    /// Whether the first bytes were let pass.
+    pub(super) fn over(&self) -> bool {
+        self.over
+    }
+
+    /// Judges the bytes so far.
+    pub(super) fn check(&mut self, bytes: &[u8]) -> Verdict {
+        self.held.extend_from_slice(bytes);
+        for (start, text) in FOREIGN {
+            if self.held.starts_with(start) {
+                return Verdict::Foreign(text);
             }
-            _ => None,
+            if start.starts_with(&self.held) {
+                return Verdict::Hold;
+            }
         }
+        self.over = true;
+        Verdict::Pass(std::mem::take(&mut self.held))
     }
 }

@@ -16,6 +16,8 @@ use crate::record::{Generator, Identity};
 
 /// Longest wait: how late a stop may be noticed.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// After the last ack: how long a surplus one is waited for, which would show that they are off by one.
+const LINGER: Duration = Duration::from_millis(50);
 /// Bytes of one read of acks.
 const SCRATCH_BYTES: usize = 64 << 10;
 /// Violations that are kept in words.
@@ -43,6 +45,7 @@ pub(super) struct Engine {
     /// Where the next record of an open loop goes.
     cursor: usize,
     first_sent_ns: Option<u64>,
+    lingering: bool,
     scratch: Vec<u8>,
     polls: Vec<libc::pollfd>,
 }
@@ -106,6 +109,7 @@ impl Engine {
             issued: 0,
             cursor: 0,
             first_sent_ns: None,
+            lingering: false,
             scratch: vec![0; SCRATCH_BYTES],
             polls: Vec::new(),
         }
@@ -133,7 +137,19 @@ impl Engine {
             self.wait(now_ns, issuing);
             self.receive();
         }
+        self.linger();
         self.report(thread_cpu().saturating_sub(cpu_before))
+    }
+
+    /// Reads on for a moment: an ack too many anywhere shows at the end at the latest.
+    fn linger(&mut self) {
+        self.lingering = true;
+        let until_ns = self.now_ns() + nanoseconds(LINGER);
+        while self.books.outstanding == 0 && self.now_ns() < until_ns {
+            self.wait(self.now_ns(), false);
+            self.receive();
+        }
+        self.publish();
     }
 
     fn now_ns(&self) -> u64 {
@@ -274,7 +290,8 @@ impl Engine {
                 self.books.violation_texts.push(format!("connection {at}: {text}"));
             }
         }
-        self.books.connections_lost += 1;
+        // A connector may close when all is done.
+        self.books.connections_lost += u64::from(!self.lingering);
         if let Some(connection) = self.connections.get_mut(at) {
             let in_flight = connection.reset(now_ns);
             self.books.lost_with_connection += in_flight.len() as u64;

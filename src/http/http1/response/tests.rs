@@ -128,6 +128,8 @@ fn a_body_over_the_limit_ends_with_its_status_and_the_connection() {
     let chunked = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFF\r\n{long}");
     assert!(status_only(read([chunked.as_bytes()])));
     assert!(status_only(read(chunked.as_bytes().chunks(1))));
+    let junk_after = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{long}junk");
+    assert!(status_only(read([junk_after.as_bytes()])), "what comes after the limit is not looked at");
     let exact = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY_LIMIT}\r\n\r\n{}", &long[1..]);
     assert_eq!(read_every_way(exact.as_bytes()), done(200, true, exact.len()));
 }
@@ -165,6 +167,7 @@ fn what_is_not_strict_http_is_malformed() {
         header("A: b\r\n folded: c"),
         header("A: b\rc"),
         header("A: b\nc"),
+        header("A: b\nC: d"),
         header("A: b\0c"),
         header("A : b"),
         header("A b"),

@@ -1,0 +1,178 @@
+//! `ringpost-bench micro`: the time and the allocations of the steps that every record takes, one at a time.
+
+mod allocations;
+mod samples;
+
+use ringpost::config::model::Format;
+use ringpost::format::{Formatter, Notes};
+use ringpost::record::{DecodeLimits, RecordError, decode};
+use samples::Sample;
+use std::error::Error;
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// When the measured records arrive.
+const ARRIVAL_MS: u64 = 1_700_000_000_500;
+
+/// The output buffer is emptied at this size, as an executor hands a chunk on.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Arguments of `micro`.
+#[derive(Debug, clap::Args)]
+pub struct MicroArgs {
+    /// Rounds; the fastest and the median are reported.
+    #[arg(long, default_value_t = 15)]
+    rounds: u32,
+    /// Milliseconds of each round.
+    #[arg(long, default_value_t = 40)]
+    round_ms: u32,
+    /// Only what has this in its name.
+    #[arg(long)]
+    only: Option<String>,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the report.
+struct Measurement {
+    step: &'static str,
+    record: &'static str,
+    message_bytes: usize,
+    body_bytes: usize,
+    nanos_min: f64,
+    nanos_median: f64,
+    allocations: f64,
+}
+
+/// A step: takes a message, may append to the buffer.
+type Step<'a> = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), RecordError> + 'a>;
+
+/// Measures and prints.
+///
+/// # Errors
+/// A sample cannot be decoded, which is a fault of this program.
+pub fn run(arguments: &MicroArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let mut measurements = Vec::new();
+    for sample in samples::all() {
+        for (name, mut step) in steps(&sample.body)? {
+            let wanted = arguments.only.as_ref().is_none_or(|only| name.contains(only) || sample.name.contains(only));
+            if wanted {
+                measurements.push(measure(name, &sample, &mut step, arguments)?);
+            }
+        }
+    }
+    if arguments.json {
+        print_json(&measurements)
+    } else {
+        print_table(&measurements)
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
+    let limits = DecodeLimits { max_depth: 256 };
+    let typed = Format::Json { stringify_map_keys: true };
+    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true };
+    let record = decode(body)?;
+    let encode = |format: &Format| -> Step<'_> {
+        let (mut formatter, mut notes) = (Formatter::new(format, limits), Notes::default());
+        Box::new(move |_, out| formatter.encode(black_box(&record), ARRIVAL_MS, out, &mut notes))
+    };
+    let (mut formatter, mut notes) = (Formatter::new(&flat, limits), Notes::default());
+    Ok(vec![
+        (
+            "decode",
+            Box::new(|body, _| {
+                decode(body).map(|record| {
+                    black_box(record);
+                })
+            }),
+        ),
+        ("json", encode(&typed)),
+        ("flat-json", encode(&flat)),
+        (
+            "decode + flat-json",
+            Box::new(move |body, out| formatter.encode(&decode(body)?, ARRIVAL_MS, out, &mut notes)),
+        ),
+    ])
+}
+
+fn measure(
+    name: &'static str,
+    sample: &Sample,
+    step: &mut Step<'_>,
+    arguments: &MicroArgs,
+) -> Result<Measurement, RecordError> {
+    let mut out = Vec::with_capacity(CHUNK_BYTES * 2);
+    step(&sample.body, &mut out)?;
+    let body_bytes = out.len();
+    // Enough turns for a round, from one short trial.
+    let trial = turns(step, &sample.body, &mut out, 2_000)?;
+    let per_round = (f64::from(arguments.round_ms) * 1e6 / trial.max(1.0)).max(1.0) as u64;
+    let mut rounds = Vec::new();
+    let before = allocations::count();
+    for _ in 0..arguments.rounds.max(1) {
+        rounds.push(turns(step, &sample.body, &mut out, per_round)?);
+    }
+    // The list of rounds itself grew a few times; that rounds down to nothing.
+    let allocations = (allocations::count() - before) / (per_round * u64::from(arguments.rounds.max(1)));
+    rounds.sort_unstable_by(f64::total_cmp);
+    Ok(Measurement {
+        step: name,
+        record: sample.name,
+        message_bytes: sample.body.len() + 8,
+        body_bytes,
+        nanos_min: rounds.first().copied().unwrap_or_default(),
+        nanos_median: rounds.get(rounds.len() / 2).copied().unwrap_or_default(),
+        allocations: allocations as f64,
+    })
+}
+
+/// Nanoseconds per turn.
+fn turns(step: &mut Step<'_>, body: &[u8], out: &mut Vec<u8>, count: u64) -> Result<f64, RecordError> {
+    let start = Instant::now();
+    for _ in 0..count {
+        if out.len() > CHUNK_BYTES {
+            out.clear();
+        }
+        step(black_box(body), out)?;
+    }
+    black_box(&*out);
+    Ok(start.elapsed().as_nanos() as f64 / count as f64)
+}
+
+fn print_table(measurements: &[Measurement]) {
+    println!("step                record           frame B  body B   min ns  median ns  allocations");
+    for line in measurements {
+        println!(
+            "{:<19} {:<15} {:>8} {:>7} {:>8.0} {:>10.0} {:>12}",
+            line.step,
+            line.record,
+            line.message_bytes,
+            line.body_bytes,
+            line.nanos_min,
+            line.nanos_median,
+            line.allocations
+        );
+    }
+}
+
+fn print_json(measurements: &[Measurement]) {
+    let lines: Vec<_> = measurements
+        .iter()
+        .map(|line| {
+            serde_json::json!({
+                "step": line.step,
+                "record": line.record,
+                "frame_bytes": line.message_bytes,
+                "body_bytes": line.body_bytes,
+                "nanos_min": line.nanos_min,
+                "nanos_median": line.nanos_median,
+                "allocations_per_record": line.allocations,
+            })
+        })
+        .collect();
+    println!("{}", serde_json::json!({ "micro": lines }));
+}
