@@ -11,7 +11,7 @@ use glommio::net::TcpStream;
 
 use super::shell::Shell;
 use super::sys;
-use crate::delivery::engine::Connect;
+use crate::delivery::engine::{Connect, Wake};
 use crate::delivery::table::Key;
 
 /// Reads of one connection before the others have their turn.
@@ -93,7 +93,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
         if engine.connection_is_over(key) {
             break Poll::Ready(());
         }
-        if reads == READS_PER_TURN {
+        if reads == READS_PER_TURN || shell.is_overdue(shell.clock.monotonic()) {
             shell.turn.after(cx.waker());
             break Poll::Pending;
         }
@@ -110,6 +110,6 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
         }
         reads += 1;
     };
-    shell.carry_out(&mut engine);
+    shell.carry_out_for(&mut engine, Some(Wake::Connection(key)));
     end
 }

@@ -136,7 +136,9 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             engine.is_busy()
         };
         heartbeat.beat();
-        Timer::new(if busy { BUSY_TICK } else { IDLE_TICK }).await;
+        let pause = if busy { BUSY_TICK } else { IDLE_TICK };
+        shell.ticked(shell.clock.monotonic(), pause);
+        Timer::new(pause).await;
     }
 }
 

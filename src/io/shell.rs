@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
@@ -62,6 +62,9 @@ impl Wakers {
     }
 }
 
+/// How late the tick may be before nothing more is read.
+const TICK_SLACK: Duration = Duration::from_millis(5);
+
 /// One executor's engine and what its tasks need besides.
 pub struct Shell {
     /// The logic.
@@ -78,6 +81,8 @@ pub struct Shell {
     pub load: Arc<std::sync::atomic::AtomicUsize>,
     /// Tasks of XDR connections that have not ended.
     pub source_tasks: Cell<usize>,
+    /// When the executor's regular tick has to come; later than that, the runtime does not get to its timers.
+    pub tick_due: Cell<Time>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
     connects: RefCell<Vec<Connect>>,
@@ -101,6 +106,7 @@ impl Shell {
             addresses,
             load,
             source_tasks: Cell::new(0),
+            tick_due: Cell::new(clock.monotonic() + TICK_SLACK),
             sources: RefCell::default(),
             connections: RefCell::default(),
             connects: RefCell::default(),
@@ -118,9 +124,29 @@ impl Shell {
         self.connections.borrow_mut().set(key, waker);
     }
 
+    /// Whether the tick is overdue: tasks that wake each other can keep the runtime from its timers without any of
+    /// them doing much at a time. Then nothing is read before the ring has been looked at.
+    pub fn is_overdue(&self, now: Time) -> bool {
+        self.tick_due.get() < now
+    }
+
+    /// The tick is here; the next one comes `after` this.
+    pub fn ticked(&self, now: Time, after: Duration) {
+        self.tick_due.set(now + after + TICK_SLACK);
+    }
+
     /// Carries out what the engine asks for: wakes tasks, opens connections.
     pub fn carry_out(&self, engine: &mut Engine) {
+        self.carry_out_for(engine, None);
+    }
+
+    /// As [`Shell::carry_out`], for a task that has just looked at everything that its own wake would tell it. Were it
+    /// woken, it would be runnable at once, and the ring would not be looked at for as long as there is more to read.
+    pub fn carry_out_for(&self, engine: &mut Engine, own: Option<Wake>) {
         while let Some(wake) = engine.next_wake() {
+            if own == Some(wake) {
+                continue;
+            }
             match wake {
                 Wake::Source(key) => self.sources.borrow().wake(key),
                 Wake::Connection(key) => self.connections.borrow().wake(key),

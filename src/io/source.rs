@@ -13,7 +13,7 @@ use glommio::net::TcpStream;
 use glommio::timer::Timer;
 
 use super::shell::Shell;
-use crate::delivery::engine::Input;
+use crate::delivery::engine::{Input, Wake};
 use crate::delivery::table::Key;
 
 /// Reads of one connection before the others have their turn.
@@ -61,7 +61,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'
             }
             match Pin::new(&mut *stream).poll_write(cx, output) {
                 Poll::Ready(Ok(bytes)) => engine.source_wrote(key, bytes),
-                Poll::Ready(Err(_)) => return finish(shell, &mut engine, Poll::Ready(End::Gone)),
+                Poll::Ready(Err(_)) => return finish(shell, key, &mut engine, Poll::Ready(End::Gone)),
                 Poll::Pending => {
                     engine.source_stuck(key, now.monotonic);
                     break;
@@ -72,7 +72,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'
             Input::Wait => break Poll::Pending,
             Input::Finish => break Poll::Ready(End::Finished),
             Input::Gone => break Poll::Ready(End::Gone),
-            Input::Read | Input::Resume if reads == READS_PER_TURN => {
+            Input::Read | Input::Resume if reads == READS_PER_TURN || shell.is_overdue(now.monotonic) => {
                 shell.turn.after(cx.waker());
                 break Poll::Pending;
             }
@@ -92,11 +92,11 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'
         }
         reads += 1;
     };
-    finish(shell, &mut engine, end)
+    finish(shell, key, &mut engine, end)
 }
 
-fn finish(shell: &Rc<Shell>, engine: &mut crate::delivery::engine::Engine, end: Poll<End>) -> Poll<End> {
-    shell.carry_out(engine);
+fn finish(shell: &Rc<Shell>, key: Key, engine: &mut crate::delivery::engine::Engine, end: Poll<End>) -> Poll<End> {
+    shell.carry_out_for(engine, Some(Wake::Source(key)));
     end
 }
 
