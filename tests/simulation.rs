@@ -55,9 +55,10 @@ fn heal_and_finish(world: &mut World) {
     while world.ledger.violations.is_empty() && !world.is_all_acked() && world.now < limit {
         world.run_until(world.now + 100 * MS);
     }
-    if !world.is_all_acked() {
+    if world.ledger.violations.is_empty() && !world.is_all_acked() {
         let open: Vec<usize> = (0..world.ledger.records.len()).filter(|index| !world.ledger.records[*index].done).collect();
         let text = format!("{} records are not acked {} s after healing: {:?}", open.len(), HEAL / SECOND, &open[..open.len().min(8)]);
+        let text = format!("{text}\n{}", world.state());
         return world.ledger.violation(text);
     }
     // Calls whose record was answered long ago may still be under way.
@@ -66,7 +67,13 @@ fn heal_and_finish(world: &mut World) {
         node.leaving = true;
     }
     world.run_until(world.now + 2 * SECOND);
-    check_empty(world);
+    check_empty(world, false);
+    // What an idle connection still holds (a body that its peer gave no room for) goes with it.
+    for server in 0..world.servers.len() {
+        world.server_close(server, false);
+    }
+    world.run_until(world.now + 2 * SECOND);
+    check_empty(world, true);
     for engine in 0..world.engines.len() {
         world.drain(engine);
     }
@@ -75,12 +82,15 @@ fn heal_and_finish(world: &mut World) {
 }
 
 /// Nothing is in flight: every count is back at zero.
-fn check_empty(world: &mut World) {
+fn check_empty(world: &mut World, bytes_too: bool) {
     for index in 0..world.engines.len() {
+        if !world.ledger.violations.is_empty() {
+            return;
+        }
         let Some(engine) = world.engines[index].as_mut() else { continue };
         let (records, bytes, counts) = (engine.in_flight(), engine.in_flight_bytes(), engine.counts());
-        if records != 0 || bytes != 0 {
-            world.ledger.violation(format!("engine {index} has {records} records and {bytes} bytes in flight at the end"));
+        if records != 0 || bytes_too && bytes != 0 {
+            world.ledger.violation(format!("engine {index} has {records} records and {bytes} bytes in flight at the end, {counts:?}"));
         }
         if counts.sources + counts.flights + counts.attempts + counts.queued + counts.paused + counts.loads != 0 {
             world.ledger.violation(format!("engine {index} has entries at the end: {counts:?}"));
@@ -126,7 +136,7 @@ fn nothing_is_lost_reordered_or_stuck_whatever_the_network_does() {
         for fault in &world.ledger.violations {
             failed.push(format!("seed {seed} at {:.3} s: {fault}", world.now as f64 / SECOND as f64));
         }
-        if failed.len() >= 10 {
+        if failed.len() >= 20 {
             break;
         }
     }

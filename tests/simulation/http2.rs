@@ -179,6 +179,9 @@ impl World {
         if state.waiting.remove(&stream).is_none() {
             return;
         }
+        self.log("reacts", [server as u64, u64::from(stream), reaction.number()]);
+        let entry = &mut self.servers[server];
+        let Some(state) = entry.http2.as_mut() else { return };
         match reaction {
             Reaction::Status(status) => self.http2_answer(server, stream, request, status, with_body),
             Reaction::Last(status) => {
@@ -202,7 +205,9 @@ impl World {
                 state.waiting.insert(stream, request);
                 self.http2_go_away(server, stream.saturating_sub(2));
             }
-            Reaction::Never => {}
+            Reaction::Never => {
+                state.waiting.insert(stream, request);
+            }
         }
     }
 
@@ -225,6 +230,8 @@ impl World {
             return;
         }
         state.gone_above = Some(last);
+        self.log("goes away", [server as u64, u64::from(last), 0]);
+        let Some(state) = self.servers[server].http2.as_mut() else { return };
         let refused = state.waiting.split_off(&(last + 1));
         state.streams.split_off(&(last + 1));
         for request in refused.into_values().flatten() {

@@ -62,6 +62,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// For a failure's message.
+    pub fn state(&self) -> String {
+        let (outstanding, backlog, out, manner) = (self.outstanding.len(), self.backlog.len(), self.out.len(), self.manner);
+        format!("{outstanding} without a code, {backlog} to send again, {out} bytes to write, {manner:?}")
+    }
+}
+
 impl World {
     pub fn node_step(&mut self, node: usize) {
         let pause = self.random.pick(&[MS / 5, 2 * MS, 20 * MS]);

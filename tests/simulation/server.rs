@@ -67,6 +67,22 @@ pub enum Reaction {
     Never,
 }
 
+impl Reaction {
+    /// For the log.
+    pub fn number(self) -> u64 {
+        match self {
+            Reaction::Status(status) => u64::from(status),
+            Reaction::Last(status) => 1_000 + u64::from(status),
+            Reaction::Cut => 1,
+            Reaction::End => 2,
+            Reaction::Refuse => 3,
+            Reaction::Reset => 4,
+            Reaction::GoAway => 5,
+            Reaction::Never => 6,
+        }
+    }
+}
+
 /// Something that a connection does later.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
@@ -386,6 +402,7 @@ impl World {
 
     fn http1_react(&mut self, server: usize, frame: Option<usize>, reaction: Reaction) {
         let variant = self.random.below(5);
+        self.log("reacts", [server as u64, 0, reaction.number()]);
         let entry = &mut self.servers[server];
         let (status, last) = match reaction {
             Reaction::Status(status) => (status, false),

@@ -61,7 +61,6 @@ pub struct Link {
 }
 
 pub struct World {
-    pub seed: u64,
     pub now: u64,
     pub random: Random,
     pub scenario: Scenario,
@@ -96,7 +95,6 @@ impl World {
         let frame = scenario.large as u64 * 3 + 64 * 1024;
         let bound = scenario.config.executors.in_flight_bytes + scenario.engines as u64 * frame + scenario.nodes as u64 * read;
         let mut world = World {
-            seed,
             now: SECOND,
             random,
             ledger: Ledger::new(scenario.config.destinations.len()),
@@ -499,6 +497,23 @@ impl World {
         if over {
             self.close_far_of(link);
         }
+    }
+
+    /// What stands where, for a failure's message.
+    pub fn state(&mut self) -> String {
+        let mut text = String::new();
+        for (index, engine) in self.engines.iter_mut().enumerate() {
+            if let Some(engine) = engine {
+                text += &format!("  engine {index}: {:?}, {} bytes\n", engine.counts(), engine.in_flight_bytes());
+            }
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let link = node.link.map(|link| (link, self.links[link].engine, &self.links[link]));
+            let pipes = link.map(|(link, engine, entry)| format!("link {link} to engine {engine}: unread {} of the engine, {} of the node",
+                entry.inward.total_written - entry.inward.total_read, entry.out.total_written - entry.out.total_read));
+            text += &format!("  node {index}: {}, {}\n", node.state(), pipes.unwrap_or_default());
+        }
+        text
     }
 
     fn check_bounds(&mut self) {

@@ -256,7 +256,8 @@ impl Engine {
         self.budget.recharge(&mut source.charged, reserved as u64);
         match (mid_frame, received > 0) {
             (true, true) => source.partial_since = Some(now),
-            (true, false) => {}
+            // The frames before it had been set aside: its time begins when they are gone.
+            (true, false) => source.partial_since = source.partial_since.or(Some(now)),
             (false, _) => source.partial_since = None,
         }
         match end {
