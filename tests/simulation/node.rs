@@ -35,6 +35,8 @@ pub struct Node {
     written: u64,
     acks: Vec<u8>,
     deaf_until: u64,
+    /// It waits before it sends again.
+    rests_until: u64,
     manner: Manner,
     /// Records that it still makes.
     left: usize,
@@ -54,6 +56,7 @@ impl Node {
             written: 0,
             acks: Vec::new(),
             deaf_until: 0,
+            rests_until: 0,
             manner: Manner::Usual,
             left: random.size(1, scenario.records),
             limit: scenario.outstanding,
@@ -158,6 +161,9 @@ impl World {
     }
 
     fn node_send(&mut self, node: usize) {
+        if self.nodes[node].rests_until > self.now {
+            return self.node_write(node);
+        }
         let burst = self.random.pick(&[1, 1, 4, 50]);
         for _ in 0..burst {
             let entry = &self.nodes[node];
@@ -269,6 +275,7 @@ impl World {
             if !matches!(code, 0 | 10) {
                 let record = self.ledger.frames[frame].record;
                 self.nodes[node].backlog.push_back(record);
+                self.nodes[node].rests_until = self.now + self.random.pick(&[0, 5, 50]) * MS;
             }
         }
     }

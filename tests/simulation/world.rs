@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
 use ringpost::delivery::table::Key;
 use ringpost::time::{Now, Time};
@@ -92,8 +93,13 @@ impl World {
         let endpoints = Endpoint::all(&scenario.config);
         let nodes = (0..scenario.nodes).map(|_| Node::new(&scenario, &mut random)).collect();
         let read = scenario.scratch as u64 + 64 * 1024;
-        let frame = scenario.large as u64 * 3 + 64 * 1024;
-        let bound = scenario.config.executors.in_flight_bytes + scenario.engines as u64 * frame + scenario.nodes as u64 * read;
+        // One record beyond the limit: its frame, its chunk (room grows by doubling) and a gathered copy per destination.
+        let frame = scenario.large as u64 * (3 + scenario.config.destinations.len() as u64) + 64 * 1024;
+        // What is gathered for a socket is charged once it is there.
+        let connections = |destination: &Destination| u64::from(destination.max_connections_per_endpoint) * destination.urls.len() as u64;
+        let gathered: u64 = scenario.config.destinations.iter().map(connections).sum::<u64>() * 2 * scenario.large.min(256 << 10) as u64;
+        let limit = scenario.config.executors.in_flight_bytes;
+        let bound = limit + scenario.engines as u64 * (frame + gathered) + scenario.nodes as u64 * read;
         let mut world = World {
             now: SECOND,
             random,

@@ -35,7 +35,11 @@ impl Engine {
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return;
         }
-        source.received_any |= !bytes.is_empty();
+        if !bytes.is_empty() {
+            source.received_any = true;
+            // All that was set aside has been taken in: what waits from here on came with this read.
+            source.waiting_since = None;
+        }
         // Frames that had to wait are as old as the read that brought them.
         let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
         source.has_kept = false;

@@ -71,12 +71,14 @@ impl Engine {
         let go_on = if source.has_kept { Input::Resume } else { Input::Read };
         let wanted = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
         let wanted = if wanted > RESERVE_ABOVE { (wanted as u64).saturating_sub(source.charged) } else { 0 };
-        if self.rejecting || self.admits(key, wanted) {
-            if wanted > 0
-                && let Some(source) = self.sources.get_mut(key)
-            {
+        // A large frame needs room even if it is only read to be rejected: memory is bounded before all else.
+        if self.rejecting && wanted == 0 || self.admits(key, wanted) {
+            if let Some(source) = self.sources.get_mut(key) {
                 let reserved = source.charged + wanted;
                 self.budget.recharge(&mut source.charged, reserved);
+                if go_on == Input::Read {
+                    source.waiting_since = None;
+                }
             }
             return go_on;
         }
