@@ -56,8 +56,14 @@ fn heal_and_finish(world: &mut World) {
         world.run_until(world.now + 100 * MS);
     }
     if world.ledger.violations.is_empty() && !world.is_all_acked() {
-        let open: Vec<usize> = (0..world.ledger.records.len()).filter(|index| !world.ledger.records[*index].done).collect();
-        let text = format!("{} records are not acked {} s after healing: {:?}", open.len(), HEAL / SECOND, &open[..open.len().min(8)]);
+        let open: Vec<usize> =
+            (0..world.ledger.records.len()).filter(|index| !world.ledger.records[*index].done).collect();
+        let text = format!(
+            "{} records are not acked {} s after healing: {:?}",
+            open.len(),
+            HEAL / SECOND,
+            &open[..open.len().min(8)]
+        );
         let text = format!("{text}\n{}", world.state());
         return world.ledger.violation(text);
     }
@@ -90,13 +96,17 @@ fn check_empty(world: &mut World, bytes_too: bool) {
         let Some(engine) = world.engines[index].as_mut() else { continue };
         let (records, bytes, counts) = (engine.in_flight(), engine.in_flight_bytes(), engine.counts());
         if records != 0 || bytes_too && bytes != 0 {
-            world.ledger.violation(format!("engine {index} has {records} records and {bytes} bytes in flight at the end, {counts:?}"));
+            world.ledger.violation(format!(
+                "engine {index} has {records} records and {bytes} bytes in flight at the end, {counts:?}"
+            ));
         }
         if counts.sources + counts.flights + counts.attempts + counts.queued + counts.paused + counts.loads != 0 {
             world.ledger.violation(format!("engine {index} has entries at the end: {counts:?}"));
         }
         if counts.closing != 0 {
-            world.ledger.violation(format!("engine {index} keeps connections that take nothing and have nothing: {counts:?}"));
+            world
+                .ledger
+                .violation(format!("engine {index} keeps connections that take nothing and have nothing: {counts:?}"));
         }
     }
 }
@@ -141,6 +151,7 @@ fn nothing_is_lost_reordered_or_stuck_whatever_the_network_does() {
         }
     }
     println!("{count} seeds, hash {all:016x}, {steps} steps, {frames} frames, {tally:?}");
-    let replay = "replay: RINGPOST_SEED=<seed> RINGPOST_SEEDS=1 RINGPOST_TRACE=1 cargo test --test simulation -- --nocapture";
+    let replay =
+        "replay: RINGPOST_SEED=<seed> RINGPOST_SEEDS=1 RINGPOST_TRACE=1 cargo test --test simulation -- --nocapture";
     assert!(failed.is_empty(), "{}\n{replay}", failed.join("\n"));
 }

@@ -155,7 +155,7 @@ impl World {
     }
 
     fn http2_data(&mut self, server: usize, flags: u8, stream: u32, payload: &[u8]) {
-        let delay = self.random.pick(&[0, MS, 15 * MS]);
+        let delay = if self.is_healed() { 0 } else { self.random.pick(&[0, MS, 15 * MS]) };
         let bytes = payload.len() as u32;
         self.after(delay, Event::Act(server, Act::Window { stream: 0, bytes }));
         let Some(state) = self.servers[server].http2.as_mut() else { return };

@@ -53,7 +53,13 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(destinations: usize) -> Ledger {
-        Ledger { destinations, records: Vec::new(), frames: Vec::new(), violations: Vec::new(), tally: Tally::default() }
+        Ledger {
+            destinations,
+            records: Vec::new(),
+            frames: Vec::new(),
+            violations: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     pub fn new_record(&mut self, class: Class) -> usize {
@@ -90,7 +96,9 @@ impl Ledger {
             && class.is_delivered()
             && let Some(destination) = undelivered
         {
-            self.violation(format!("G1: frame {frame} got code 0, but destination {destination} never answered it with success"));
+            self.violation(format!(
+                "G1: frame {frame} got code 0, but destination {destination} never answered it with success"
+            ));
         }
         match code {
             0 => self.tally.ok += 1,
@@ -122,7 +130,9 @@ impl Ledger {
             self.tally.repeated += 1;
         }
         if requests > excused + 1 || requests > 2 {
-            self.violation(format!("frame {frame} was sent {requests} times to destination {destination}, of which {excused} are explained"));
+            self.violation(format!(
+                "frame {frame} was sent {requests} times to destination {destination}, of which {excused} are explained"
+            ));
         }
         Some(frame)
     }

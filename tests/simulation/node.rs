@@ -68,7 +68,8 @@ impl Node {
 impl Node {
     /// For a failure's message.
     pub fn state(&self) -> String {
-        let (outstanding, backlog, out, manner) = (self.outstanding.len(), self.backlog.len(), self.out.len(), self.manner);
+        let (outstanding, backlog, out, manner) =
+            (self.outstanding.len(), self.backlog.len(), self.out.len(), self.manner);
         format!("{outstanding} without a code, {backlog} to send again, {out} bytes to write, {manner:?}")
     }
 }
@@ -84,7 +85,10 @@ impl World {
                 if self.nodes[node].leaving {
                     return self.node_leave(node);
                 }
-                if !self.is_healed() && self.nodes[node].manner == Manner::Usual && self.random.chance(self.scenario.unkind) {
+                if !self.is_healed()
+                    && self.nodes[node].manner == Manner::Usual
+                    && self.random.chance(self.scenario.unkind)
+                {
                     self.node_misbehave(node);
                 }
                 if self.nodes[node].link.is_some() {
@@ -96,8 +100,9 @@ impl World {
     }
 
     fn node_connect(&mut self, node: usize) {
-        let candidates: Vec<usize> =
-            (0..self.engines.len()).filter(|index| self.engines[*index].is_some() && self.drain_began[*index].is_none()).collect();
+        let candidates: Vec<usize> = (0..self.engines.len())
+            .filter(|index| self.engines[*index].is_some() && self.drain_began[*index].is_none())
+            .collect();
         if candidates.is_empty() {
             return;
         }
@@ -206,7 +211,10 @@ impl World {
     /// Writes in pieces that nobody can foresee.
     fn node_write(&mut self, node: usize) {
         let Some(link) = self.nodes[node].link else { return };
-        while !self.nodes[node].out.is_empty() && !self.links[link].inward.broken && !self.links[link].inward.is_closed() {
+        while !self.nodes[node].out.is_empty()
+            && !self.links[link].inward.broken
+            && !self.links[link].inward.is_closed()
+        {
             let arrival = self.now + self.jitter(link);
             let length = self.nodes[node].out.len();
             let piece = if self.random.chance(30) { self.random.size(1, length.min(200)) } else { length };
@@ -287,12 +295,15 @@ impl World {
         let drains = self.drain_began[self.links[link].engine].is_some();
         let arrived = |frame: &&usize| self.ledger.frames[**frame].arrived.is_some();
         let unanswered = entry.outstanding.iter().filter(arrived).count();
-        let requested = |frame: &&usize| self.ledger.frames[**frame].deliveries.iter().any(|delivery| delivery.requests > 0);
+        let requested =
+            |frame: &&usize| self.ledger.frames[**frame].deliveries.iter().any(|delivery| delivery.requests > 0);
         let sent = entry.outstanding.iter().filter(requested).count();
         let fault = match entry.manner {
             Manner::Silent => None,
             _ if drains => (sent > 0).then(|| format!("{sent} frames were sent on and have no code after the drain")),
-            Manner::Finished => (unanswered > 0).then(|| format!("{unanswered} frames of a finished connection have no code")),
+            Manner::Finished => {
+                (unanswered > 0).then(|| format!("{unanswered} frames of a finished connection have no code"))
+            }
             Manner::Usual => Some("the connector closed a connection without a reason".to_owned()),
         };
         if let Some(fault) = fault {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, Cores, Destination, Executors, Format, Limits, LogFormat, Logging, Protocol, Routing, Service, StatusSet, Url,
+    Config, Cores, Destination, Executors, Format, Limits, LogFormat, Logging, Protocol, Routing, Service, StatusSet,
+    Url,
 };
 
 use super::random::Random;
@@ -39,8 +40,7 @@ impl Scenario {
     pub fn new(random: &mut Random) -> Scenario {
         let engines = random.size(1, 3);
         let nodes = random.size(1, 4);
-        let destinations: Vec<Destination> =
-            (0..random.size(1, 2)).map(|index| destination(index, random)).collect();
+        let destinations: Vec<Destination> = (0..random.size(1, 2)).map(|index| destination(index, random)).collect();
         let large = random.pick(&[500, 4_000, 40_000, 150_000]);
         let deadline = random.between(1_000, 3_000);
         let limits = Limits {

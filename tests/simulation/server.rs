@@ -106,7 +106,12 @@ impl Endpoint {
         for (index, destination) in config.destinations.iter().enumerate() {
             for _ in &destination.urls {
                 let call_timeout = destination.call_timeout.as_nanos() as u64;
-                all.push(Endpoint { destination: index, protocol: destination.protocol, mode: Mode::Good, call_timeout });
+                all.push(Endpoint {
+                    destination: index,
+                    protocol: destination.protocol,
+                    mode: Mode::Good,
+                    call_timeout,
+                });
             }
         }
         all
@@ -270,7 +275,8 @@ impl World {
         let arrival = self.now + self.jitter(link);
         let entry = &mut self.servers[server];
         while !entry.out.is_empty() && !self.links[link].inward.broken {
-            let piece = if self.random.chance(20) { self.random.size(1, entry.out.len().min(30)) } else { entry.out.len() };
+            let piece =
+                if self.random.chance(20) { self.random.size(1, entry.out.len().min(30)) } else { entry.out.len() };
             let (bytes, at) = self.links[link].inward.write(&entry.out[..piece], arrival);
             if bytes == 0 {
                 break;
@@ -317,7 +323,8 @@ impl World {
         entry.closed = true;
         let link = entry.link;
         // A connection that answered before, and ends without a byte about this request.
-        let excused = entry.current.take().flatten().filter(|_| entry.answered && entry.out.is_empty() && entry.http2.is_none());
+        let excused =
+            entry.current.take().flatten().filter(|_| entry.answered && entry.out.is_empty() && entry.http2.is_none());
         let destination = self.endpoints[entry.endpoint].destination;
         if let Some(frame) = excused {
             self.ledger.excused(frame, destination);
@@ -384,7 +391,10 @@ impl World {
             let input = &self.servers[server].input;
             let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else { return };
             let text = String::from_utf8_lossy(&input[..head]).to_ascii_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length:")).and_then(|text| text.trim().parse::<usize>().ok());
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))
+                .and_then(|text| text.trim().parse::<usize>().ok());
             let Some(length) = length else {
                 return self.ledger.violation(format!("a request without a length: {text}"));
             };
@@ -427,9 +437,15 @@ impl World {
         entry.answered = true;
         let connection = if last { "connection: close\r\n" } else { "" };
         let answer = match variant {
-            0 if status != 204 => format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n{connection}\r\n3\r\nabc\r\n0\r\n\r\n"),
-            1 => format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 {status} X\r\ncontent-length: 0\r\n{connection}\r\n"),
-            2 if status != 204 => format!("HTTP/1.1 {status} \r\ncontent-length: 300\r\n{connection}\r\n{}", "b".repeat(300)),
+            0 if status != 204 => {
+                format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n{connection}\r\n3\r\nabc\r\n0\r\n\r\n")
+            }
+            1 => format!(
+                "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 {status} X\r\ncontent-length: 0\r\n{connection}\r\n"
+            ),
+            2 if status != 204 => {
+                format!("HTTP/1.1 {status} \r\ncontent-length: 300\r\n{connection}\r\n{}", "b".repeat(300))
+            }
             _ => format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n{connection}\r\n"),
         };
         entry.send_success(answer.as_bytes(), frame.filter(|_| (200..300).contains(&status)));

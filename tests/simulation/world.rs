@@ -96,8 +96,12 @@ impl World {
         // One record beyond the limit: its frame, its chunk (room grows by doubling) and a gathered copy per destination.
         let frame = scenario.large as u64 * (3 + scenario.config.destinations.len() as u64) + 64 * 1024;
         // What is gathered for a socket is charged once it is there.
-        let connections = |destination: &Destination| u64::from(destination.max_connections_per_endpoint) * destination.urls.len() as u64;
-        let gathered: u64 = scenario.config.destinations.iter().map(connections).sum::<u64>() * 2 * scenario.large.min(256 << 10) as u64;
+        let connections = |destination: &Destination| {
+            u64::from(destination.max_connections_per_endpoint) * destination.urls.len() as u64
+        };
+        let gathered: u64 = scenario.config.destinations.iter().map(connections).sum::<u64>()
+            * 2
+            * scenario.large.min(256 << 10) as u64;
         let limit = scenario.config.executors.in_flight_bytes;
         let bound = limit + scenario.engines as u64 * (frame + gathered) + scenario.nodes as u64 * read;
         let mut world = World {
@@ -216,7 +220,8 @@ impl World {
         let drained = engine.is_drained();
         let late = engine.drain_until().is_some_and(|until| until.as_nanos() + 2 * SECOND <= now.as_nanos());
         self.carry_out(index);
-        let sources = self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
+        let sources =
+            self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
         if drained && !sources {
             return self.end_engine(index);
         }
@@ -282,8 +287,10 @@ impl World {
     }
 
     pub fn add_link(&mut self, engine: usize, key: Key, far: Far) -> usize {
-        let room = self.random.pick(&[600, 4_000, 64_000]);
-        let latency = self.random.pick(&[20_000, 200_000, 2 * MS, 20 * MS]);
+        // A network that carries the largest record within a call time-out, if only just.
+        let is_large = self.scenario.large > 4_000;
+        let room = if is_large { 64_000 } else { self.random.pick(&[600, 4_000, 64_000]) };
+        let latency = self.random.pick(if is_large { &[20_000, 200_000, 2 * MS] } else { &[20_000, 2 * MS, 20 * MS] });
         let link = self.links.len();
         self.links.push(Link {
             engine,
@@ -515,8 +522,13 @@ impl World {
         }
         for (index, node) in self.nodes.iter().enumerate() {
             let link = node.link.map(|link| (link, self.links[link].engine, &self.links[link]));
-            let pipes = link.map(|(link, engine, entry)| format!("link {link} to engine {engine}: unread {} of the engine, {} of the node",
-                entry.inward.total_written - entry.inward.total_read, entry.out.total_written - entry.out.total_read));
+            let pipes = link.map(|(link, engine, entry)| {
+                format!(
+                    "link {link} to engine {engine}: unread {} of the engine, {} of the node",
+                    entry.inward.total_written - entry.inward.total_read,
+                    entry.out.total_written - entry.out.total_read
+                )
+            });
             text += &format!("  node {index}: {}, {}\n", node.state(), pipes.unwrap_or_default());
         }
         text

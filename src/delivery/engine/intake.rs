@@ -44,7 +44,8 @@ impl Engine {
         let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
         source.has_kept = false;
         let Some(mut assembler) = source.assembler.take() else { return };
-        if self.rejecting && self.budget.is_below(REJECT_UNTIL_PERCENT) {
+        // Without a record in flight nothing would ever end it: then one source at a time goes on (`admits`).
+        if self.rejecting && (self.budget.is_below(REJECT_UNTIL_PERCENT) || self.budget.used_records() == 0) {
             self.rejecting = false;
             tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
         }
