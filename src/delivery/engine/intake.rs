@@ -43,12 +43,14 @@ impl Engine {
         // Frames that had to wait are as old as the read that brought them.
         let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
         source.has_kept = false;
-        let Some(mut assembler) = source.assembler.take() else { return };
-        // Without a record in flight nothing would ever end it: then one source at a time goes on (`admits`).
-        if self.rejecting && (self.budget.is_below(REJECT_UNTIL_PERCENT) || self.budget.used_records() == 0) {
+        // Without a record in flight nothing would ever end it: then one source at a time goes on.
+        let is_over = self.rejecting
+            && (self.budget.is_below(REJECT_UNTIL_PERCENT) || self.budget.used_records() == 0 && self.admits(key, 0));
+        if is_over {
             self.rejecting = false;
             tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
         }
+        let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
         self.flush_batch();
         self.after_frames(key, assembler, end, bytes.len(), now.monotonic);

@@ -92,11 +92,18 @@ impl Engine {
         if self.budget.has_room(frame_bytes) {
             return true;
         }
-        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key) {
+        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key || self.is_between_frames(grace)) {
             self.grace = Some(key);
             return true;
         }
         false
+    }
+
+    /// Whether nothing of a frame waits here: a source that has nothing to send must not keep the others waiting.
+    fn is_between_frames(&self, key: Key) -> bool {
+        let Some(source) = self.sources.get(key) else { return true };
+        let is_empty = |assembler: &Assembler| !assembler.is_mid_frame() && !assembler.has_frames();
+        !source.has_kept && source.assembler.as_ref().is_some_and(is_empty)
     }
 
     pub(super) fn pause(&mut self, key: Key, now: Time) {
