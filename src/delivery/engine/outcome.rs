@@ -192,9 +192,9 @@ impl Engine {
         self.enqueue(key, next, true);
     }
 
-    /// Records that failed to connect or timed out at an endpoint; its queue is emptied when it becomes unhealthy.
-    pub(super) fn endpoint_failed(&mut self, endpoint: usize, now: Time) {
-        if self.report_health(endpoint, |entry| entry.breaker.failed(1, now)) == Change::Unhealthy {
+    /// A record that failed to connect or timed out at an endpoint, perhaps the test of an unhealthy one; its queue is emptied when it becomes unhealthy.
+    pub(super) fn endpoint_failed(&mut self, endpoint: usize, test: bool, now: Time) {
+        if self.report_health(endpoint, |entry| entry.breaker.failed(1, test, now)) == Change::Unhealthy {
             self.empty_queue(endpoint, &"the URL became unhealthy", now);
         }
     }
@@ -245,5 +245,7 @@ impl Engine {
             self.retire(connection_key);
         }
         self.settle_connection(connection_key, now);
+        // HTTP/2 has a reset to write, and a connection that only waited for this request is over now.
+        self.wake_connection(connection_key);
     }
 }

@@ -71,12 +71,14 @@ impl Engine {
         let go_on = if source.has_kept { Input::Resume } else { Input::Read };
         let wanted = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
         let wanted = if wanted > RESERVE_ABOVE { (wanted as u64).saturating_sub(source.charged) } else { 0 };
-        if self.rejecting || self.admits(key, wanted) {
-            if wanted > 0
-                && let Some(source) = self.sources.get_mut(key)
-            {
+        // A large frame needs room even if it is only read to be rejected: memory is bounded before all else.
+        if self.rejecting && wanted == 0 || self.admits(key, wanted) {
+            if let Some(source) = self.sources.get_mut(key) {
                 let reserved = source.charged + wanted;
                 self.budget.recharge(&mut source.charged, reserved);
+                if go_on == Input::Read {
+                    source.waiting_since = None;
+                }
             }
             return go_on;
         }
@@ -90,11 +92,18 @@ impl Engine {
         if self.budget.has_room(frame_bytes) {
             return true;
         }
-        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key) {
+        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key || self.is_between_frames(grace)) {
             self.grace = Some(key);
             return true;
         }
         false
+    }
+
+    /// Whether nothing of a frame waits here: a source that has nothing to send must not keep the others waiting.
+    fn is_between_frames(&self, key: Key) -> bool {
+        let Some(source) = self.sources.get(key) else { return true };
+        let is_empty = |assembler: &Assembler| !assembler.is_mid_frame() && !assembler.has_frames();
+        !source.has_kept && source.assembler.as_ref().is_some_and(is_empty)
     }
 
     pub(super) fn pause(&mut self, key: Key, now: Time) {

@@ -8,6 +8,7 @@ use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
 use crate::time::Time;
 use crate::wire::ack;
+use crate::wire::frame::Assembler;
 
 /// How often [`Engine::tick`] wants to be called while nothing is in flight.
 pub const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -26,6 +27,7 @@ impl Engine {
         if self.drain_until.is_some_and(|until| until <= now) {
             self.give_up();
         }
+        self.release_idle_buffers();
         self.trim();
         self.pump_touched(now);
         self.resume();
@@ -36,12 +38,12 @@ impl Engine {
         for index in 0..self.destinations.len() {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
-                let endpoint = self.attempts.get(key).map(|attempt| attempt.endpoint);
+                let sent_to = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
                 self.report_failure(key, &"no answer within call-timeout", now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY);
-                if let Some(endpoint) = endpoint {
-                    self.endpoint_failed(endpoint, now);
+                if let Some((endpoint, test)) = sent_to {
+                    self.endpoint_failed(endpoint, test, now);
                 }
             }
         }
@@ -74,13 +76,13 @@ impl Engine {
         while let Some(attempt_key) = next {
             let Some(attempt) = self.attempts.get(attempt_key) else { break };
             next = attempt.sibling;
-            let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+            let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
             if let Stage::Sent(_) = stage {
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
             if let Stage::Sent(_) = stage {
-                self.endpoint_failed(endpoint, now);
+                self.endpoint_failed(endpoint, test, now);
             }
         }
         self.finish_flight(key);
@@ -141,6 +143,22 @@ impl Engine {
             self.rejecting = true;
             tracing::warn!(target: "server",
                 "no room for 2 s (in-flight-bytes or max-concurrent-records is used up, a destination is slow): frames are answered 18 until use is below 80 %");
+        }
+    }
+
+    /// Under pressure, connections give up the buffers that they keep for their next split frame: those of many idle
+    /// connections could otherwise fill the budget for good.
+    fn release_idle_buffers(&mut self) {
+        if !self.rejecting && self.paused.is_empty() {
+            return;
+        }
+        for key in self.sources.keys() {
+            let Some(source) = self.sources.get_mut(key) else { continue };
+            let is_empty = |assembler: &Assembler| !assembler.is_mid_frame() && !assembler.has_frames();
+            if source.charged > 0 && source.assembler.as_ref().is_some_and(is_empty) {
+                source.assembler = Some(Assembler::new(self.frame_limits));
+                self.budget.recharge(&mut source.charged, 0);
+            }
         }
     }
 
