@@ -69,12 +69,17 @@ impl Breaker {
         }
     }
 
-    /// `records` failed to connect or timed out.
-    pub fn failed(&mut self, records: u32, now: Time) -> Change {
+    /// Whether a record tests it now.
+    pub fn is_tested(&self) -> bool {
+        self.testing
+    }
+
+    /// `records` failed to connect or timed out; `test` if the one that tests an unhealthy URL is among them.
+    pub fn failed(&mut self, records: u32, test: bool, now: Time) -> Change {
         self.failures = self.failures.saturating_add(records);
         if self.closed_until.is_some() {
             // Records that were under way before must not stretch the pause; only the test does.
-            if self.testing {
+            if test {
                 self.pause(now);
             }
             return Change::None;
@@ -110,19 +115,19 @@ mod tests {
     #[test]
     fn three_in_a_row_close_it_and_a_success_between_them_does_not() {
         let mut breaker = Breaker::default();
-        assert_eq!(breaker.failed(1, at(0)), Change::None);
-        assert_eq!(breaker.failed(1, at(0)), Change::None);
+        assert_eq!(breaker.failed(1, false, at(0)), Change::None);
+        assert_eq!(breaker.failed(1, false, at(0)), Change::None);
         breaker.succeeded();
-        assert_eq!(breaker.failed(2, at(0)), Change::None);
+        assert_eq!(breaker.failed(2, false, at(0)), Change::None);
         assert!(breaker.admits(at(0)));
-        assert_eq!(breaker.failed(1, at(0)), Change::Unhealthy);
+        assert_eq!(breaker.failed(1, false, at(0)), Change::Unhealthy);
         assert!(!breaker.admits(at(0)));
     }
 
     #[test]
     fn one_record_tests_it_after_1_2_4_5_5_seconds_until_one_succeeds() {
         let mut breaker = Breaker::default();
-        breaker.failed(3, at(100));
+        breaker.failed(3, false, at(100));
         let mut now = 100;
         for pause in [1, 2, 4, 5, 5, 5] {
             assert!(!breaker.admits(Time::from_nanos(at(now + pause).as_nanos() - 1)));
@@ -130,7 +135,7 @@ mod tests {
             assert!(breaker.admits(at(now)));
             assert!(breaker.sent());
             assert!(!breaker.admits(at(now)), "one record, not two");
-            assert_eq!(breaker.failed(1, at(now)), Change::None);
+            assert_eq!(breaker.failed(1, true, at(now)), Change::None);
         }
         breaker.sent();
         assert_eq!(breaker.succeeded(), Change::Healthy);
@@ -141,8 +146,8 @@ mod tests {
     #[test]
     fn late_failures_of_records_sent_before_do_not_stretch_the_pause() {
         let mut breaker = Breaker::default();
-        breaker.failed(3, at(0));
-        breaker.failed(250, at(0));
+        breaker.failed(3, false, at(0));
+        breaker.failed(250, false, at(0));
         assert!(breaker.admits(at(1)));
     }
 }

@@ -193,8 +193,9 @@ impl Engine {
     }
 
     /// Records that failed to connect or timed out at an endpoint; its queue is emptied when it becomes unhealthy.
-    pub(super) fn endpoint_failed(&mut self, endpoint: usize, now: Time) {
-        if self.report_health(endpoint, |entry| entry.breaker.failed(1, now)) == Change::Unhealthy {
+    /// `test` if one of them tested whether an unhealthy endpoint is back.
+    pub(super) fn endpoint_failed(&mut self, endpoint: usize, test: bool, now: Time) {
+        if self.report_health(endpoint, |entry| entry.breaker.failed(1, test, now)) == Change::Unhealthy {
             self.empty_queue(endpoint, &"the URL became unhealthy", now);
         }
     }

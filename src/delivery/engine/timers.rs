@@ -36,12 +36,12 @@ impl Engine {
         for index in 0..self.destinations.len() {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
-                let endpoint = self.attempts.get(key).map(|attempt| attempt.endpoint);
+                let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
                 self.report_failure(key, &"no answer within call-timeout", now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY);
-                if let Some(endpoint) = endpoint {
-                    self.endpoint_failed(endpoint, now);
+                if let Some((endpoint, test)) = endpoint {
+                    self.endpoint_failed(endpoint, test, now);
                 }
             }
         }
@@ -74,13 +74,13 @@ impl Engine {
         while let Some(attempt_key) = next {
             let Some(attempt) = self.attempts.get(attempt_key) else { break };
             next = attempt.sibling;
-            let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+            let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
             if let Stage::Sent(_) = stage {
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
             if let Stage::Sent(_) = stage {
-                self.endpoint_failed(endpoint, now);
+                self.endpoint_failed(endpoint, test, now);
             }
         }
         self.finish_flight(key);
