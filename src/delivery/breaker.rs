@@ -69,11 +69,16 @@ impl Breaker {
         }
     }
 
-    /// `records` failed to connect or timed out. `test`: one of them was the test of an unhealthy URL; those that were
-    /// under way before must not stretch the pause.
+    /// Whether a record tests it now.
+    pub fn is_tested(&self) -> bool {
+        self.testing
+    }
+
+    /// `records` failed to connect or timed out; `test` if the one that tests an unhealthy URL is among them.
     pub fn failed(&mut self, records: u32, test: bool, now: Time) -> Change {
         self.failures = self.failures.saturating_add(records);
         if self.closed_until.is_some() {
+            // Records that were under way before must not stretch the pause; only the test does.
             if test {
                 self.pause(now);
             }

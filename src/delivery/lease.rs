@@ -52,12 +52,15 @@ pub struct Lease {
     shared: Shared,
     held: u64,
     used: u64,
+    /// Part of `held` that was taken although nothing was free. What is released pays it back first, or it would look
+    /// like room.
+    overdrawn: u64,
 }
 
 impl Lease {
     /// Holds nothing yet.
     pub fn new(shared: Shared) -> Lease {
-        Lease { shared, held: 0, used: 0 }
+        Lease { shared, held: 0, used: 0, overdrawn: 0 }
     }
 
     /// Whether `more` can be used besides what is used; leases another chunk if that helps.
@@ -75,8 +78,9 @@ impl Lease {
         self.used = self.used.saturating_add(more);
         if self.used > self.held {
             let missing = self.used - self.held;
-            self.shared.free.fetch_sub(signed(missing), Ordering::AcqRel);
+            let free = self.shared.free.fetch_sub(signed(missing), Ordering::AcqRel).max(0).unsigned_abs();
             self.held += missing;
+            self.overdrawn += missing.saturating_sub(free);
         }
     }
 
@@ -84,6 +88,12 @@ impl Lease {
     pub fn release(&mut self, less: u64) {
         assert!(self.used >= less, "no more is released than was charged");
         self.used -= less;
+        if self.overdrawn > 0 {
+            let back = less.min(self.overdrawn);
+            self.overdrawn -= back;
+            self.held -= back;
+            self.shared.put(back);
+        }
     }
 
     /// Gives back what is spare beyond one chunk; everything when nothing is used.
@@ -139,6 +149,22 @@ mod tests {
             drop(leases);
             prop_assert_eq!(shared.free(), signed(total));
         }
+    }
+
+    #[test]
+    fn what_was_used_without_room_is_no_room_when_it_is_released() {
+        let shared = Shared::new(100, 1, 1);
+        let mut lease = Lease::new(shared.clone());
+        assert!(lease.has_room(90));
+        lease.charge(90);
+        lease.charge(50);
+        lease.release(30);
+        assert!(!lease.has_room(1), "110 of 100 are used");
+        lease.release(20);
+        assert!(lease.has_room(10) && !lease.has_room(11));
+        lease.release(90);
+        lease.trim();
+        assert_eq!(shared.free(), 100);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub enum FrameKind {
     Message,
     /// Type 4: one message, compressed (see [`crate::wire::compressed`]).
     Compressed,
+    /// Either, whose content was not kept ([`Assembler::drop_frame`]); the body is empty.
+    Dropped,
 }
 
 /// One whole frame.
@@ -129,12 +131,14 @@ pub struct Assembler {
     /// Bytes kept; those before `consumed` belong to frames that were lent out.
     kept: Vec<u8>,
     consumed: usize,
+    /// Bytes still to come of a frame that is dropped.
+    dropping: Option<usize>,
 }
 
 impl Assembler {
     /// For a new connection.
     pub const fn new(limits: FrameLimits) -> Assembler {
-        Assembler { limits, kept: Vec::new(), consumed: 0 }
+        Assembler { limits, kept: Vec::new(), consumed: 0, dropping: None }
     }
 
     /// The next whole frame out of what was kept plus `input`; `input` is advanced past what was used. `None`: all of
@@ -146,16 +150,39 @@ impl Assembler {
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if self.consumed == self.kept.len() {
             self.release();
+            if self.dropping.is_some() {
+                return Ok(self.drop_from(input));
+            }
             return self.next_from_input(input);
+        }
+        if self.dropping.is_some() {
+            // What is kept came after the dropped frame.
+            return Ok(self.drop_from(&mut &[][..]));
         }
         self.next_from_kept(input)
     }
 
     /// Sets `rest` aside, behind what is kept already; it may hold several frames. The next calls of
     /// [`Assembler::next`] give those first.
-    pub fn keep(&mut self, rest: &[u8]) {
+    pub fn keep(&mut self, mut rest: &[u8]) {
+        if let Some(left) = self.dropping {
+            let before = rest.len();
+            rest = rest.get(left.min(rest.len())..).unwrap_or_default();
+            self.dropping = Some(left.saturating_sub(before - rest.len()));
+        }
         if !rest.is_empty() {
             self.append(rest, 0);
+        }
+    }
+
+    /// Does not keep the unfinished frame, if its header is known: neither what is here of it nor what is still to
+    /// come. Where it ends it is given as [`FrameKind::Dropped`], since it has to be answered.
+    pub fn drop_frame(&mut self) {
+        let wanted = self.wanted_bytes();
+        if wanted > 0 {
+            self.dropping = Some(wanted - self.unread().len());
+            self.kept = Vec::new();
+            self.consumed = 0;
         }
     }
 
@@ -174,6 +201,9 @@ impl Assembler {
 
     /// Whether the stream stops inside a frame.
     pub fn is_mid_frame(&self) -> bool {
+        if let Some(left) = self.dropping {
+            return left > 0;
+        }
         let unread = self.unread();
         match unread.first_chunk::<HEADER_SIZE>() {
             None => !unread.is_empty(),
@@ -183,11 +213,20 @@ impl Assembler {
 
     /// Whether bytes are kept that are more than the start of a frame: [`Assembler::next`] has work without input.
     pub fn has_frames(&self) -> bool {
-        !self.unread().is_empty() && !self.is_mid_frame()
+        (self.dropping.is_some() || !self.unread().is_empty()) && !self.is_mid_frame()
     }
 
     fn unread(&self) -> &[u8] {
         self.kept.get(self.consumed..).unwrap_or_default()
+    }
+
+    fn drop_from<'a>(&mut self, input: &mut &[u8]) -> Option<Frame<'a>> {
+        let left = self.dropping?;
+        let dropped = left.min(input.len());
+        *input = input.get(dropped..).unwrap_or_default();
+        let is_over = dropped == left;
+        self.dropping = (!is_over).then_some(left - dropped);
+        is_over.then_some(Frame { kind: FrameKind::Dropped, body: &[] })
     }
 
     /// The way of nearly every frame: no byte is copied.

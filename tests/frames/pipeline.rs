@@ -52,6 +52,7 @@ pub fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Outcome>, boo
             };
             let body = match frame.kind {
                 FrameKind::Message => Ok(frame.body),
+                FrameKind::Dropped => unreachable!("nothing is dropped here"),
                 FrameKind::Compressed => inflater.inflate(frame.body, FRAME_LIMITS).map_err(|error| error.to_string()),
             };
             outcomes.push(match body.and_then(|body| deliver(&mut formatters, body)) {

@@ -41,8 +41,8 @@ impl Engine {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
         }
         let alone = endpoint.open == 0 && endpoint.connecting == 0;
-        // While the URL is unhealthy, connections are opened for its tests alone.
-        self.endpoint_failed(index, true, now);
+        let test = endpoint.breaker.is_tested();
+        self.endpoint_failed(index, test, now);
         if alone {
             self.empty_queue(index, why, now);
         }

@@ -89,7 +89,7 @@ impl Engine {
         if self.grace == Some(key) {
             self.grace = None;
         }
-        let verdict = if self.rejecting {
+        let verdict = if self.rejecting || frame.kind == FrameKind::Dropped {
             Verdict::Answer(ack::OVERLOAD)
         } else {
             let written = self.bodies.buffer().len();

@@ -192,7 +192,8 @@ impl Engine {
         self.enqueue(key, next, true);
     }
 
-    /// A record that failed to connect or timed out at an endpoint, perhaps the test of an unhealthy one; its queue is emptied when it becomes unhealthy.
+    /// Records that failed to connect or timed out at an endpoint; its queue is emptied when it becomes unhealthy.
+    /// `test` if one of them tested whether an unhealthy endpoint is back.
     pub(super) fn endpoint_failed(&mut self, endpoint: usize, test: bool, now: Time) {
         if self.report_health(endpoint, |entry| entry.breaker.failed(1, test, now)) == Change::Unhealthy {
             self.empty_queue(endpoint, &"the URL became unhealthy", now);

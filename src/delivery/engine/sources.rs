@@ -69,16 +69,31 @@ impl Engine {
             return Input::Wait;
         }
         let go_on = if source.has_kept { Input::Resume } else { Input::Read };
-        let wanted = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
-        let wanted = if wanted > RESERVE_ABOVE { (wanted as u64).saturating_sub(source.charged) } else { 0 };
-        // A large frame needs room even if it is only read to be rejected: memory is bounded before all else.
-        if self.rejecting && wanted == 0 || self.admits(key, wanted) {
+        let whole = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
+        let whole = if whole > RESERVE_ABOVE { whole as u64 } else { 0 };
+        let wanted = whole.saturating_sub(source.charged);
+        if whole > 0 && wanted == 0 {
+            return go_on;
+        }
+        if self.admits(key, wanted) {
             if let Some(source) = self.sources.get_mut(key) {
-                let reserved = source.charged + wanted;
-                self.budget.recharge(&mut source.charged, reserved);
+                if wanted > 0 {
+                    self.budget.recharge(&mut source.charged, whole);
+                }
                 if go_on == Input::Read {
                     source.waiting_since = None;
                 }
+            }
+            return go_on;
+        }
+        if self.rejecting {
+            // It is answered 18 in any case, and nobody bounds how many frames are half here.
+            if let Some(source) = self.sources.get_mut(key)
+                && let Some(assembler) = &mut source.assembler
+            {
+                assembler.drop_frame();
+                let held = assembler.held_bytes() as u64;
+                self.budget.recharge(&mut source.charged, held);
             }
             return go_on;
         }

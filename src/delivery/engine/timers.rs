@@ -38,11 +38,11 @@ impl Engine {
         for index in 0..self.destinations.len() {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
-                let sent_to = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
+                let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
                 self.report_failure(key, &"no answer within call-timeout", now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY);
-                if let Some((endpoint, test)) = sent_to {
+                if let Some((endpoint, test)) = endpoint {
                     self.endpoint_failed(endpoint, test, now);
                 }
             }

@@ -181,3 +181,33 @@ proptest! {
         while let Ok(Some(_)) = assembler.next(&mut input) {}
     }
 }
+
+#[test]
+fn a_dropped_frame_holds_nothing_and_is_given_at_its_end() {
+    let frame = |size: usize| [&[2, 3, 0, 0][..], &(size as u32).to_be_bytes(), &vec![7; size]].concat();
+    let stream = [frame(100_000), frame(3)].concat();
+    for cut in [8, 9, 50_000, 100_007] {
+        for second in [cut, 100_007, 100_008, 100_009, 100_018, stream.len()] {
+            for set_aside in [false, true] {
+                let mut assembler = Assembler::new(FrameLimits { max_frame_bytes: 1 << 20 });
+                let mut input = &stream[..cut];
+                assert_eq!(assembler.next(&mut input), Ok(None));
+                assembler.drop_frame();
+                assert!(assembler.is_mid_frame() && assembler.held_bytes() == 0);
+                let mut kinds = Vec::new();
+                for piece in [&stream[cut..second.max(cut)], &stream[second.max(cut)..]] {
+                    let mut input = piece;
+                    if set_aside {
+                        assembler.keep(input);
+                        input = &[];
+                    }
+                    while let Some(frame) = assembler.next(&mut input).unwrap() {
+                        kinds.push((frame.kind, frame.body.len()));
+                    }
+                }
+                assert_eq!(kinds, [(FrameKind::Dropped, 0), (FrameKind::Message, 3)], "{cut}, {second}, {set_aside}");
+                assert!(!assembler.is_mid_frame());
+            }
+        }
+    }
+}
