@@ -66,7 +66,11 @@ impl Usable {
             Cores::All => self.count(),
             Cores::AtMost(wanted) => self.count().min(*wanted),
             Cores::Count(wanted) if *wanted > self.count() => {
-                return Err(CoresError::TooMany { wanted: *wanted, usable: self.count(), list: show_cores(&self.mask) });
+                return Err(CoresError::TooMany {
+                    wanted: *wanted,
+                    usable: self.count(),
+                    list: show_cores(&self.mask),
+                });
             }
             Cores::Count(wanted) => *wanted,
             Cores::List(list) => {

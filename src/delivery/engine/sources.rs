@@ -107,7 +107,9 @@ impl Engine {
         if self.budget.has_room(frame_bytes) {
             return true;
         }
-        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key || self.is_between_frames(grace)) {
+        if self.budget.used_records() == 0
+            && self.grace.is_none_or(|grace| grace == key || self.is_between_frames(grace))
+        {
             self.grace = Some(key);
             return true;
         }
