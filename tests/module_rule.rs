@@ -44,7 +44,8 @@ const FORBIDDEN: [&str; 28] = [
 const IO_ONLY: [&str; 1] = ["glommio"];
 
 /// File, path, why it may.
-const EXCEPTIONS: [(&str, &str, &str); 1] = [("src/config/mod.rs", "std::fs", "reads the configuration file, once, before anything runs")];
+const EXCEPTIONS: [(&str, &str, &str); 1] =
+    [("src/config/mod.rs", "std::fs", "reads the configuration file, once, before anything runs")];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Breach {
@@ -74,7 +75,10 @@ fn paths(code: &str) -> Vec<(usize, String)> {
 /// Where the tree of the next `use` begins.
 fn next_use(code: &str, from: usize) -> Option<usize> {
     code[from..].match_indices("use ").map(|(at, _)| from + at).find_map(|at| {
-        let starts = code[..at].chars().next_back().is_none_or(|before| before.is_whitespace() || before == '{' || before == ';');
+        let starts = code[..at]
+            .chars()
+            .next_back()
+            .is_none_or(|before| before.is_whitespace() || before == '{' || before == ';');
         starts.then_some(at + 4)
     })
 }
@@ -119,13 +123,17 @@ fn breaches(text: &str, forbidden: &[&str]) -> Vec<Breach> {
     for (at, path) in &all {
         // `time::Instant` after `use std::time;`
         let alias = path.split_once("::").and_then(|(head, tail)| {
-            let whole = all.iter().find(|(_, known)| known.len() > head.len() && known.ends_with(&format!("::{head}")) && known.starts_with("std"))?;
+            let whole = all.iter().find(|(_, known)| {
+                known.len() > head.len() && known.ends_with(&format!("::{head}")) && known.starts_with("std")
+            })?;
             Some(format!("{}::{tail}", whole.1))
         });
         let glob = path.strip_suffix("::*").map(str::to_owned);
         let names = |rule: &str| {
             let is = |path: &str| path == rule || path.strip_prefix(rule).is_some_and(|rest| rest.starts_with("::"));
-            is(path) || alias.as_deref().is_some_and(is) || glob.as_deref().is_some_and(|glob| rule.starts_with(&format!("{glob}::")))
+            is(path)
+                || alias.as_deref().is_some_and(is)
+                || glob.as_deref().is_some_and(|glob| rule.starts_with(&format!("{glob}::")))
         };
         if let Some(rule) = forbidden.iter().find(|rule| names(rule)) {
             let breach = Breach { path: (*rule).to_owned(), line: line_of(&code, *at) };
@@ -173,7 +181,9 @@ fn only_io_knows_the_runtime() {
     let faults: Vec<String> = outside
         .flat_map(|file| {
             let found = breaches(&read(&file), &IO_ONLY);
-            found.into_iter().map(move |breach| format!("{file}:{}: names {}, which only src/io may", breach.line, breach.path))
+            found
+                .into_iter()
+                .map(move |breach| format!("{file}:{}: names {}, which only src/io may", breach.line, breach.path))
         })
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
