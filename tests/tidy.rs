@@ -100,7 +100,7 @@ fn unexplained(manifest: &str) -> Vec<String> {
     for line in manifest.lines() {
         if line.starts_with('[') {
             inside = line.ends_with("dependencies]") && !line.starts_with("[workspace");
-            explained = line == "[dev-dependencies]";
+            explained = false;
         } else if line.starts_with('#') {
             explained = true;
         } else if line.trim().is_empty() {
