@@ -1,6 +1,8 @@
 //! The module rule of the design: what decides is pure. It knows no runtime, socket, clock, thread or file, so that the
 //! simulation runs the same code as the program.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod source_rules;
 
 use source_rules::{code_only, files, line_of, without_tests};

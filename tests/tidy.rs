@@ -1,5 +1,7 @@
 //! Style that a machine can check: sizes, module docs, whitespace, leftovers, paths of machines, purposes of dependencies.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails may panic")]
+
 #[allow(dead_code, reason = "shared with module_rule, which needs more of it")]
 mod source_rules;
 
