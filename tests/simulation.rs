@@ -5,6 +5,8 @@
 //! ```
 //! `RINGPOST_SEED` is the first seed (0), `RINGPOST_SEEDS` how many are run.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that fails may panic")]
+
 #[path = "simulation/frames.rs"]
 mod frames;
 #[path = "simulation/http2.rs"]

@@ -35,6 +35,8 @@ pub struct Node {
     written: u64,
     acks: Vec<u8>,
     deaf_until: u64,
+    /// When the last code came.
+    last_ack: u64,
     /// It waits before it sends again.
     rests_until: u64,
     manner: Manner,
@@ -56,6 +58,7 @@ impl Node {
             written: 0,
             acks: Vec::new(),
             deaf_until: 0,
+            last_ack: 0,
             rests_until: 0,
             manner: Manner::Usual,
             left: random.size(1, scenario.records),
@@ -280,6 +283,7 @@ impl World {
             };
             self.log("ack", [node as u64, frame as u64, u64::from(code)]);
             self.ledger.acked(frame, code);
+            self.nodes[node].last_ack = self.now;
             if !matches!(code, 0 | 10) {
                 let record = self.ledger.frames[frame].record;
                 self.nodes[node].backlog.push_back(record);
@@ -334,7 +338,8 @@ impl World {
         node.backlog.extend(frames.iter().map(|frame| self.ledger.frames[*frame].record));
     }
 
-    /// No frame waits for its code longer than its deadline allows.
+    /// No connection waits for a code longer than a deadline and a pause allow. A frame may: its deadline begins when
+    /// it is read, and under pressure that moves it is read late.
     fn node_check_age(&mut self, node: usize, link: usize) {
         if self.nodes[node].manner != Manner::Usual || self.nodes[node].deaf_until > 0 {
             // A node that was deaf has itself to thank; the clock starts anew with its next connection.
@@ -346,7 +351,9 @@ impl World {
         let deadline = self.scenario.config.limits.record_deadline.as_nanos() as u64;
         let allowed = deadline + 3 * SECOND;
         let Some(&frame) = self.nodes[node].outstanding.front() else { return };
-        let late = self.ledger.frames[frame].arrived.filter(|arrived| arrived + allowed < self.now);
+        let late = self.ledger.frames[frame]
+            .arrived
+            .filter(|arrived| (*arrived).max(self.nodes[node].last_ack) + allowed < self.now);
         if late.is_some() && matches!(self.links[link].far, Far::Node(_)) {
             self.ledger.violation(format!("frame {frame} of node {node} has no code long after its deadline"));
         }

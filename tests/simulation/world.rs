@@ -331,12 +331,10 @@ impl World {
     fn serve_source(&mut self, link: usize) {
         let now = Now { monotonic: self.time(), unix_ms: 1_700_000_000_000 };
         let arrival = self.now + self.jitter(link);
-        let (mut reads, mut written) = (0, None);
+        let (mut reads, mut written, mut end, mut log) = (0, None, None, Vec::new());
         let entry = &mut self.links[link];
         let Some(engine) = self.engines[entry.engine].as_mut() else { return };
         let key = entry.key;
-        let mut log = Vec::new();
-        let mut end = None;
         while end.is_none() {
             loop {
                 let output = engine.source_output(key);
@@ -362,7 +360,6 @@ impl World {
                 Input::Wait => break,
                 input @ (Input::Finish | Input::Gone) => end = Some(input),
                 Input::Read | Input::Resume if reads == 1 => {
-                    end = None;
                     log.push(("turn", 0));
                     break;
                 }
