@@ -37,19 +37,17 @@ pub struct Chain {
     tail: Option<Key>,
     /// When the head expires.
     next: Option<Time>,
+    /// Who was last put in front of others. Records that were set aside come in batches that are equally old: only
+    /// the first of a batch walks, or a full chain would cost its length for each record.
+    hint: Option<Key>,
 }
 
 impl Chain {
     /// Adds the entry behind all that expire no later.
     pub fn add<T: Linked>(&mut self, table: &mut Table<T>, key: Key, expires: Time) {
-        let mut previous = self.tail;
-        let mut next = None;
-        while let Some(before) = previous.and_then(|before| table.get_mut(before)) {
-            if before.links().expires <= expires {
-                break;
-            }
-            next = previous;
-            previous = before.links().previous;
+        let (previous, next) = self.place(table, expires);
+        if next.is_some() {
+            self.hint = Some(key);
         }
         let Some(entry) = table.get_mut(key) else { return };
         assert!(!entry.links().linked, "an entry is in one chain at a time");
@@ -65,6 +63,28 @@ impl Chain {
             Some(after) => after.links().previous = Some(key),
             None => self.tail = Some(key),
         }
+    }
+
+    /// The last entry that expires no later than `expires`, and the one behind it.
+    fn place<T: Linked>(&self, table: &mut Table<T>, expires: Time) -> (Option<Key>, Option<Key>) {
+        let mut links = |key: Option<Key>| key.and_then(|key| table.get_mut(key)).map(|entry| *entry.links());
+        let is_late = |links: Option<Links>| links.is_some_and(|links| links.expires > expires);
+        if is_late(links(self.tail))
+            && let Some(hint) = links(self.hint).filter(|hint| hint.linked && hint.expires <= expires)
+        {
+            let (mut previous, mut next) = (self.hint, hint.next);
+            while let Some(after) = links(next).filter(|after| after.expires <= expires) {
+                previous = next;
+                next = after.next;
+            }
+            return (previous, next);
+        }
+        let (mut previous, mut next) = (self.tail, None);
+        while let Some(before) = links(previous).filter(|before| before.expires > expires) {
+            next = previous;
+            previous = before.previous;
+        }
+        (previous, next)
     }
 
     /// Takes the entry out; nothing happens if it is in no chain.

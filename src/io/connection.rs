@@ -20,11 +20,13 @@ const READS_PER_TURN: usize = 4;
 /// Output buffers that grew beyond this are given back once they are written.
 const KEEP_OUTPUT: usize = 64 * 1024;
 
-/// Bytes on their way to the socket.
+/// Bytes on their way to the socket, and when it was read.
 #[derive(Default)]
 struct Output {
     bytes: Vec<u8>,
     written: usize,
+    /// The turn in which the connection was last read.
+    turn: Option<u64>,
 }
 
 /// Opens the connection that the engine asked for, and serves it until it ends.
@@ -93,7 +95,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
         if engine.connection_is_over(key) {
             break Poll::Ready(());
         }
-        if reads == READS_PER_TURN || shell.is_overdue(shell.clock.monotonic()) {
+        if reads == READS_PER_TURN || reads == 0 && shell.has_had_its_turn(output.turn, shell.clock.monotonic()) {
             shell.turn.after(cx.waker());
             break Poll::Pending;
         }
@@ -109,6 +111,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
             }
         }
         reads += 1;
+        output.turn = Some(shell.turn.number());
     };
     shell.carry_out_for(&mut engine, Some(Wake::Connection(key)));
     end

@@ -62,7 +62,7 @@ impl Wakers {
     }
 }
 
-/// How late the tick may be before nothing more is read.
+/// How late the tick may be before reading is rationed.
 const TICK_SLACK: Duration = Duration::from_millis(5);
 
 /// One executor's engine and what its tasks need besides.
@@ -124,10 +124,11 @@ impl Shell {
         self.connections.borrow_mut().set(key, waker);
     }
 
-    /// Whether the tick is overdue: tasks that wake each other can keep the runtime from its timers without any of
-    /// them doing much at a time. Then nothing is read before the ring has been looked at.
-    pub fn is_overdue(&self, now: Time) -> bool {
-        self.tick_due.get() < now
+    /// Whether a task that has read in turn `last` has to wait for the next one. Tasks that wake each other can keep the
+    /// runtime from its timers without any of them doing much at a time: while the tick is overdue each reads once,
+    /// then the ring is looked at.
+    pub fn has_had_its_turn(&self, last: Option<u64>, now: Time) -> bool {
+        self.tick_due.get() < now && last == Some(self.turn.number())
     }
 
     /// The tick is here; the next one comes `after` this.

@@ -34,7 +34,8 @@ enum End {
 
 /// Serves a connection until it ends.
 pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream) {
-    let end = poll_fn(|cx| serve(&shell, key, &mut stream, cx)).await;
+    let mut turn = None;
+    let end = poll_fn(|cx| serve(&shell, key, &mut stream, &mut turn, cx)).await;
     if end == End::Finished {
         linger(&shell, &mut stream).await;
     }
@@ -48,7 +49,7 @@ pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream) {
     shell.source_tasks.set(shell.source_tasks.get().saturating_sub(1));
 }
 
-fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<End> {
+fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, turn: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<End> {
     shell.watch_source(key, cx.waker());
     let mut engine = shell.engine.borrow_mut();
     let mut reads = 0;
@@ -72,7 +73,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'
             Input::Wait => break Poll::Pending,
             Input::Finish => break Poll::Ready(End::Finished),
             Input::Gone => break Poll::Ready(End::Gone),
-            Input::Read | Input::Resume if reads == READS_PER_TURN || shell.is_overdue(now.monotonic) => {
+            Input::Read | Input::Resume if reads == READS_PER_TURN || shell.has_had_its_turn(*turn, now.monotonic) => {
                 shell.turn.after(cx.waker());
                 break Poll::Pending;
             }
@@ -91,6 +92,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, cx: &mut Context<'
             }
         }
         reads += 1;
+        *turn = Some(shell.turn.number());
     };
     finish(shell, key, &mut engine, end)
 }

@@ -4,7 +4,7 @@
 //! itself is always runnable: then no completion, no timer and no heartbeat is seen until it stops. Such a task waits
 //! for the next turn instead: all other tasks run, the ring is looked at once, then it goes on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Poll, Waker};
@@ -19,6 +19,7 @@ const SHORTLY: Duration = Duration::from_micros(2);
 #[derive(Debug, Default)]
 pub struct Turn {
     waiting: RefCell<Vec<Waker>>,
+    number: Cell<u64>,
     keeper: RefCell<Option<Waker>>,
 }
 
@@ -29,6 +30,11 @@ impl Turn {
         if let Some(keeper) = self.keeper.borrow_mut().take() {
             keeper.wake();
         }
+    }
+
+    /// Counts the times that the ring was looked at for those who wait.
+    pub fn number(&self) -> u64 {
+        self.number.get()
     }
 
     /// The task that ends turns. Runs for as long as the executor does.
@@ -43,6 +49,7 @@ impl Turn {
             })
             .await;
             look_at_ring().await;
+            self.number.set(self.number.get().wrapping_add(1));
             for waker in self.waiting.borrow_mut().drain(..) {
                 waker.wake();
             }
