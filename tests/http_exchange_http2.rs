@@ -397,6 +397,42 @@ fn a_stuck_request_that_is_cancelled_gives_its_window_back() {
     assert_eq!(connection.outcomes(), [good(next)]);
 }
 
+/// A body that says when it is no longer held.
+struct Watched(Vec<u8>, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_cancelled_body_is_not_held_however_little_room_the_peer_gives() {
+    for (window, body) in [(0, 100), (10, 100), (10, 200_000), (65_535, 200_000)] {
+        let gone = std::sync::Arc::default();
+        let mut connection = Connection::with(ExchangeLimits::default());
+        connection.take();
+        connection.receive(&[settings(&[(INITIAL_WINDOW_SIZE, window)])]);
+        connection.take();
+        let tickets: Vec<_> = (0..3)
+            .map(|_| connection.submit_body(Bytes::from_owner(Watched(vec![b'x'; body], std::sync::Arc::clone(&gone)))))
+            .collect();
+        connection.take();
+        for ticket in tickets {
+            connection.exchange.cancel(ticket);
+        }
+        connection.take();
+        connection.take();
+        assert_eq!(gone.load(std::sync::atomic::Ordering::Relaxed), 3, "window {window}, body {body}");
+    }
+}
+
 #[test]
 fn a_late_answer_after_a_cancel_never_surfaces() {
     let mut connection = Connection::open();
