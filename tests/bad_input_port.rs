@@ -14,7 +14,8 @@ use support::*;
 fn undisturbed(settings: impl Fn(Settings) -> Settings, strange: impl FnOnce(&Process, &SinkHandle)) -> Process {
     let sink = sink(Behaviour::default());
     let mut connector = settings(Settings::to("HTTP_2", &[sink.addr()])).start();
-    let ordinary = ringpost_load::source::SourceConfig { rate: Some(500.0), records: None, ..source(connector.addr(), 2, 0) };
+    let ordinary =
+        ringpost_load::source::SourceConfig { rate: Some(500.0), records: None, ..source(connector.addr(), 2, 0) };
     let run = oracle::watched(ordinary, &[&sink]);
     strange(&connector, &sink);
     let before = run.stats().acked;
@@ -124,10 +125,8 @@ fn a_compressed_bomb_is_answered_and_takes_no_memory() {
 
 #[test]
 fn a_connection_that_closes_without_a_byte_is_no_error() {
-    let mut connector = undisturbed(
-        |settings| settings,
-        |connector, _| (0..50).for_each(|_| drop(connect(connector.addr()))),
-    );
+    let mut connector =
+        undisturbed(|settings| settings, |connector, _| (0..50).for_each(|_| drop(connect(connector.addr()))));
     assert_eq!(connector.complaints(), [""; 0]);
     connector.stop();
 }

@@ -47,13 +47,14 @@ fn ten_thousand_records_arrive_from_two_executors_over_http2() {
 fn acks_leave_in_the_order_of_the_records_though_answers_do_not() {
     // Some answers fail: a code that took another record's place would be a 0 for a record that failed.
     for protocol in PROTOCOLS {
-        let behaviour = Behaviour {
-            error_probability: 0.3,
-            ..Behaviour::latency(Duration::ZERO, Duration::from_millis(10))
-        };
+        let behaviour =
+            Behaviour { error_probability: 0.3, ..Behaviour::latency(Duration::ZERO, Duration::from_millis(10)) };
         let sink = sink(behaviour);
         let mut connector = Settings::to(protocol, &[sink.addr()]).start();
-        let run = oracle::watched(SourceConfig { lap: Duration::from_millis(20), ..source(connector.addr(), 4, 2_000) }, &[&sink]);
+        let run = oracle::watched(
+            SourceConfig { lap: Duration::from_millis(20), ..source(connector.addr(), 4, 2_000) },
+            &[&sink],
+        );
         let report = run.finish(&[&sink]);
         assert!(report.acks_by_code[11] > 300, "{protocol}: {:?}", oracle::codes(&report));
         assert_eq!(sink.ledger().stats().duplicates, 0, "{protocol}: a record that was taken is not sent again");
@@ -68,10 +69,8 @@ fn large_and_small_records_share_connections() {
         let mut connector = Settings::to(protocol, &[sink.addr()]).set("call-timeout: 6000").start();
         let large = RecordSpec { body_bytes: 3 << 20, run: 2, ..RecordSpec::default() };
         let big = SourceConfig { records_spec: large, window: 4, ..source(connector.addr(), 2, 24) };
-        let (small, big) = (
-            oracle::watched(source(connector.addr(), 2, 2_000), &[&sink]),
-            oracle::watched(big, &[&sink]),
-        );
+        let (small, big) =
+            (oracle::watched(source(connector.addr(), 2, 2_000), &[&sink]), oracle::watched(big, &[&sink]));
         let report = big.finish(&[&sink]);
         assert_eq!(oracle::codes(&report), [(0, 24)], "{protocol}");
         small.finish(&[&sink]);

@@ -6,7 +6,18 @@ use std::process::Command;
 
 fn demo(protocol: &str, format: &str, executors: &str) {
     let output = Command::new(env!("CARGO_BIN_EXE_ringpost"))
-        .args(["demo", "--json", "--records", "3000", "--protocol", protocol, "--format", format, "--executors", executors])
+        .args([
+            "demo",
+            "--json",
+            "--records",
+            "3000",
+            "--protocol",
+            protocol,
+            "--format",
+            format,
+            "--executors",
+            executors,
+        ])
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -49,7 +60,10 @@ fn http2_and_json() {
 
 #[test]
 fn the_table_for_people() {
-    let output = Command::new(env!("CARGO_BIN_EXE_ringpost")).args(["demo", "--seconds", "2", "--rate", "500"]).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ringpost"))
+        .args(["demo", "--seconds", "2", "--rate", "500"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     for part in ["POST /records", "1 s  sent", "records sent", "lost", "latency p99.9", "CPU us per record"] {

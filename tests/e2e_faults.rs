@@ -15,7 +15,11 @@ fn stream(to: std::net::SocketAddr, records: u64) -> SourceConfig {
 }
 
 /// Runs records through `fault`, then heals the sink; all must be delivered.
-fn through(protocol: &str, fault: Behaviour, settings: impl Fn(Settings) -> Settings) -> ringpost_load::source::SourceReport {
+fn through(
+    protocol: &str,
+    fault: Behaviour,
+    settings: impl Fn(Settings) -> Settings,
+) -> ringpost_load::source::SourceReport {
     let sink = sink(Behaviour::default());
     let mut connector = settings(Settings::to(protocol, &[sink.addr()])).start();
     let run = oracle::watched(stream(connector.addr(), 3_000), &[&sink]);
@@ -49,7 +53,11 @@ fn closing_before_any_byte() {
 fn closing_after_the_head_and_inside_the_body() {
     for protocol in PROTOCOLS {
         for fault in [Fault::CloseAfterHead, Fault::CloseMidBody] {
-            through(protocol, Behaviour { fault: Some(fault), body_bytes: 2_000, ..Behaviour::default() }, |settings| settings);
+            through(
+                protocol,
+                Behaviour { fault: Some(fault), body_bytes: 2_000, ..Behaviour::default() },
+                |settings| settings,
+            );
         }
     }
 }
@@ -72,7 +80,8 @@ fn hanging() {
 fn a_share_of_the_requests_meets_each_fault() {
     for protocol in PROTOCOLS {
         for fault in [Fault::CloseBeforeAnswer, Fault::CloseMidBody, Fault::Reset, Fault::Refuse, Fault::Hang] {
-            let behaviour = Behaviour { fault: Some(fault), fault_probability: 0.02, body_bytes: 500, ..Behaviour::default() };
+            let behaviour =
+                Behaviour { fault: Some(fault), fault_probability: 0.02, body_bytes: 500, ..Behaviour::default() };
             let sink = sink(behaviour);
             let mut connector = Settings::to(protocol, &[sink.addr()]).set("call-timeout: 300").start();
             let run = oracle::watched(SourceConfig { window: 64, ..source(connector.addr(), 4, 1_000) }, &[&sink]);
@@ -140,8 +149,13 @@ fn connections_that_end_after_1_10_and_1000_requests_lose_nothing() {
                 let run = oracle::watched(SourceConfig { window: 64, ..source(connector.addr(), 4, 3_000) }, &[&sink]);
                 let report = run.finish(&[&sink]);
                 let stats = sink.ledger().stats();
-                eprintln!("{protocol}, {goodbye:?} after {limit}: {:?}, {} connections, {} duplicates, acks {:?}",
-                    report.elapsed, stats.connections, stats.duplicates, oracle::codes(&report));
+                eprintln!(
+                    "{protocol}, {goodbye:?} after {limit}: {:?}, {} connections, {} duplicates, acks {:?}",
+                    report.elapsed,
+                    stats.connections,
+                    stats.duplicates,
+                    oracle::codes(&report)
+                );
                 if goodbye == Goodbye::Announced {
                     assert_eq!(stats.duplicates, 0, "{protocol}: an announced end makes nobody send twice");
                     // A record may meet two such ends in a row (it is retried once), no more.
@@ -209,7 +223,10 @@ fn with_two_destinations_a_dead_one_keeps_records_from_the_other() {
     let (good, dead) = (sink(Behaviour::default()), sink(Behaviour::default()));
     dead.down().unwrap();
     let mut connector = Settings::to("HTTP_2", &[good.addr()]).and("HTTP_2", &[dead.addr()]).start();
-    let run = oracle::watched(SourceConfig { window: 16, lap: Duration::from_millis(20), ..source(connector.addr(), 2, 200) }, &[&good, &dead]);
+    let run = oracle::watched(
+        SourceConfig { window: 16, lap: Duration::from_millis(20), ..source(connector.addr(), 2, 200) },
+        &[&good, &dead],
+    );
     wait_until("records are refused often", LONG, || run.stats().temporary > 1_000);
     let seen = good.ledger().stats().requests;
     assert!(seen < 200, "{seen} requests at the healthy destination for 1000 refusals");
@@ -220,7 +237,8 @@ fn with_two_destinations_a_dead_one_keeps_records_from_the_other() {
 
 #[test]
 fn the_first_failure_of_two_destinations_is_the_answer() {
-    let (slow, bad) = (sink(Behaviour::latency(Duration::from_secs(3), Duration::from_secs(3))), sink(Behaviour::status(500)));
+    let (slow, bad) =
+        (sink(Behaviour::latency(Duration::from_secs(3), Duration::from_secs(3))), sink(Behaviour::status(500)));
     let settings = Settings::to("HTTP_2", &[slow.addr()]).set("call-timeout: 6000").and("HTTP_2", &[bad.addr()]);
     let mut connector = settings.start();
     let started = Instant::now();

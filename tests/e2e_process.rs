@@ -10,7 +10,13 @@ use support::*;
 
 /// A source that does not send again, so that every ack is final, with endless records.
 fn endless(to: std::net::SocketAddr) -> SourceConfig {
-    SourceConfig { rate: Some(5_000.0), window: 256, records: None, drain: Duration::from_millis(500), ..source(to, 4, 0) }
+    SourceConfig {
+        rate: Some(5_000.0),
+        window: 256,
+        records: None,
+        drain: Duration::from_millis(500),
+        ..source(to, 4, 0)
+    }
 }
 
 #[test]
@@ -138,7 +144,9 @@ fn new_connections_are_refused_while_it_drains() {
     client.send_frame(&frames(0, 1)).unwrap();
     wait_until("it is sent", LONG, || sink.ledger().stats().requests == 1);
     connector.signal(libc::SIGTERM);
-    wait_until("connections are refused", Duration::from_secs(1), || std::net::TcpStream::connect(connector.addr()).is_err());
+    wait_until("connections are refused", Duration::from_secs(1), || {
+        std::net::TcpStream::connect(connector.addr()).is_err()
+    });
     assert!(!connector.has_ended());
     assert_eq!(client.read_ack().unwrap(), 11);
     assert_eq!(connector.wait_end(LONG).0, Some(0));

@@ -119,7 +119,8 @@ fn nothing_is_retried_after_a_byte_of_the_response() {
 fn the_success_set_decides_and_not_the_class_of_the_status() {
     for protocol in PROTOCOLS {
         let sink = sink(Behaviour::status(202));
-        let mut connector = Settings::to(protocol, &[sink.addr()]).set("http-success-status-codes: [ 200, 404 ]").start();
+        let mut connector =
+            Settings::to(protocol, &[sink.addr()]).set("http-success-status-codes: [ 200, 404 ]").start();
         assert_eq!(one_record(connector.addr(), 1), 11, "202 is not in the set");
         for (status, code) in [(404, 0), (200, 0), (204, 11), (302, 11), (500, 11)] {
             sink.set_behaviour(Behaviour::status(status));
@@ -171,7 +172,8 @@ fn call_timeout_holds() {
 #[test]
 fn the_record_deadline_cuts_a_longer_call_timeout() {
     let sink = sink(Behaviour::fault(Fault::Hang));
-    let mut connector = Settings::to("HTTP_2", &[sink.addr()]).set("call-timeout: 6000").limit("record-deadline: 1s").start();
+    let mut connector =
+        Settings::to("HTTP_2", &[sink.addr()]).set("call-timeout: 6000").limit("record-deadline: 1s").start();
     let started = Instant::now();
     assert_eq!(one_record(connector.addr(), 1), 11);
     let took = started.elapsed();

@@ -1,4 +1,4 @@
-//! Replays the corpus of the fuzz targets of the wire, and mutations of it, so that what fuzzing found stays found.
+//! Replays the corpus of the fuzz targets, and mutations of it, so that what fuzzing found stays found.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,8 @@
     reason = "tests may fail loudly, helpers outside test functions included"
 )]
 
+#[path = "../fuzz/entry/config.rs"]
+mod config;
 #[path = "../fuzz/entry/wire.rs"]
 mod wire;
 
@@ -84,4 +86,15 @@ fn messages() {
 #[test]
 fn values() {
     replay("values", wire::values);
+}
+
+#[test]
+fn http1_responses() {
+    replay("http1_response", ringpost::http::fuzz_http1_response);
+}
+
+/// The seeds are the examples, valid and invalid.
+#[test]
+fn configurations() {
+    replay("../../examples/invalid", config::config);
 }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{CheckArgs, EXIT_USAGE};
-use crate::config::{self, Loaded, UnknownKeys, cores, effective};
+use crate::config::{self, Loaded, UnknownKeys, effective};
+use crate::io::cores::Usable;
 
 /// Checks a configuration file: exit code 0 and the effective settings on standard output, or 2 and the faults on
 /// standard error. Warnings go to standard error in either case.
@@ -14,7 +15,8 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     let Some(config) = &loaded.config else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let chosen = cores::choose(&config.executors.cores, &super::machine::usable_cores());
+    let usable = Usable::read().map_err(|error| error.to_string());
+    let chosen = usable.and_then(|usable| usable.choose(&config.executors.cores).map_err(|error| error.to_string()));
     if let Err(message) = &chosen {
         // The file may be meant for another machine, so this is no fault of the file.
         let line = loaded.lines.iter().find(|(path, _)| path == "executors.cores").map_or(0, |(_, line)| *line);

@@ -2,7 +2,6 @@
 
 pub mod check;
 pub mod demo;
-pub mod machine;
 pub mod run;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use super::value::{show_cores, show_duration, show_size};
 /// Column at which the remark of a setting begins, if the setting is short enough.
 const REMARK_COLUMN: usize = 60;
 
-/// The settings of `loaded`, or nothing if it has faults. `cores`: what [`choose`](super::cores::choose) says about
+/// The settings of `loaded`, or nothing if it has faults. `cores`: those that the executors would get on
 /// this machine.
 pub fn print(loaded: &Loaded, cores: &Result<Vec<usize>, String>) -> String {
     let Some(config) = &loaded.config else { return String::new() };

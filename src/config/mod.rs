@@ -7,7 +7,6 @@
 
 pub mod model;
 
-pub mod cores;
 pub mod effective;
 
 mod context;

@@ -39,7 +39,7 @@ pub struct Source {
     pub phase: Phase,
     /// Waits in the engine's queue for room in the budget.
     pub paused: bool,
-    /// Since when bytes that are there have not been taken in for want of room.
+    /// Since when bytes that were read have not been taken in for want of room, or since when it is not read.
     pub waiting_since: Option<Time>,
     /// Frames were set aside and can be taken in without reading.
     pub has_kept: bool,

@@ -231,7 +231,7 @@ fn a_fault_in_the_last_bin_leaves_the_buffer_and_the_counts_as_they_were() {
     for bad in [op(1, b"i", &[1, 2, 3]), op(20, b"l", &[0x93, 1, 0x81, 1]), op(20, b"l", &[0x90, 0])] {
         for mut formatter in [flat(), typed()] {
             assert!(encoded(&mut formatter, &write(&[sound.clone(), bad.clone()])).is_err());
-            assert!(encoded(&mut formatter, &write(&[sound.clone()])).is_ok());
+            assert!(encoded(&mut formatter, &write(std::slice::from_ref(&sound))).is_ok());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::control::Control;
-use super::cores::{CoresError, Usable, ranges};
+use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::resolve::Resolver;
@@ -15,6 +15,7 @@ use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
+use crate::config::show_cores;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::Counters;
 
@@ -126,7 +127,7 @@ impl Connector {
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
             connector.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
-            ranges(&cores),
+            show_cores(&cores),
             if config.executors.pin { "" } else { " (not pinned)" });
         Ok(connector)
     }

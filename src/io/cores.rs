@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::config::model::Cores;
+use crate::config::show_cores;
 
 /// The configuration asks for cores that are not there.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -65,32 +66,22 @@ impl Usable {
             Cores::All => self.count(),
             Cores::AtMost(wanted) => self.count().min(*wanted),
             Cores::Count(wanted) if *wanted > self.count() => {
-                return Err(CoresError::TooMany { wanted: *wanted, usable: self.count(), list: ranges(&self.mask) });
+                return Err(CoresError::TooMany {
+                    wanted: *wanted,
+                    usable: self.count(),
+                    list: show_cores(&self.mask),
+                });
             }
             Cores::Count(wanted) => *wanted,
             Cores::List(list) => {
                 if let Some(core) = list.iter().find(|core| !self.mask.contains(core)) {
-                    return Err(CoresError::Unusable { core: *core, list: ranges(&self.mask) });
+                    return Err(CoresError::Unusable { core: *core, list: show_cores(&self.mask) });
                 }
                 return Ok(list.clone());
             }
         };
         Ok(self.mask.iter().copied().take(count.max(1)).collect())
     }
-}
-
-/// `0-3,8`.
-pub fn ranges(cores: &[usize]) -> String {
-    let mut text: Vec<String> = Vec::new();
-    let mut rest = cores.iter().copied().peekable();
-    while let Some(first) = rest.next() {
-        let mut last = first;
-        while let Some(next) = rest.next_if(|next| *next == last + 1) {
-            last = next;
-        }
-        text.push(if first == last { first.to_string() } else { format!("{first}-{last}") });
-    }
-    text.join(",")
 }
 
 /// The lowest quota on the way from the process's cgroup to the root, of version 2 or 1.

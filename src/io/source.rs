@@ -49,7 +49,13 @@ pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream) {
     shell.source_tasks.set(shell.source_tasks.get().saturating_sub(1));
 }
 
-fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, turn: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<End> {
+fn serve(
+    shell: &Rc<Shell>,
+    key: Key,
+    stream: &mut TcpStream,
+    turn: &mut Option<u64>,
+    cx: &mut Context<'_>,
+) -> Poll<End> {
     shell.watch_source(key, cx.waker());
     let mut engine = shell.engine.borrow_mut();
     let mut reads = 0;

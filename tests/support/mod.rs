@@ -4,7 +4,13 @@
 //! is dropped, so that a failed test leaves nothing behind.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly"
+)]
 
 pub mod oracle;
 
@@ -148,10 +154,17 @@ impl Settings {
             to.settings.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
         }
         let names: Vec<_> = self.destinations.iter().map(|to| to.name.as_str()).collect();
-        text.push_str(&format!("routing: {{ mode: static-multi-destination, destinations: [ {} ] }}\n", names.join(", ")));
+        text.push_str(&format!(
+            "routing: {{ mode: static-multi-destination, destinations: [ {} ] }}\n",
+            names.join(", ")
+        ));
         text.push_str(&format!("format: {}\n", self.format));
         text.push_str(&format!("logging:\n  file: {}\n  levels: {{ root: {} }}\n", log.display(), self.level));
-        text.push_str(&format!("executors:\n  cores: {}\n  pin: false\n{}", self.executors, block(&self.executor_settings)));
+        text.push_str(&format!(
+            "executors:\n  cores: {}\n  pin: false\n{}",
+            self.executors,
+            block(&self.executor_settings)
+        ));
         if !self.limits.is_empty() {
             text.push_str(&format!("limits:\n{}", block(&self.limits)));
         }
@@ -229,7 +242,9 @@ impl Process {
 
     /// All log lines up to now.
     pub fn log(&self) -> String {
-        std::fs::read(self.folder.join("ringpost.log")).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+        std::fs::read(self.folder.join("ringpost.log"))
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
     }
 
     /// Standard error up to now.
@@ -301,7 +316,11 @@ impl Process {
 
     /// Log lines above information.
     pub fn complaints(&self) -> Vec<String> {
-        self.log().lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).map(str::to_owned).collect()
+        self.log()
+            .lines()
+            .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

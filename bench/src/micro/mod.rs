@@ -4,8 +4,10 @@ mod allocations;
 mod samples;
 
 use ringpost::config::model::Format;
+use ringpost::delivery::window::AckWindow;
 use ringpost::format::{Formatter, Notes};
 use ringpost::record::{DecodeLimits, RecordError, decode};
+use ringpost::wire::ack;
 use samples::Sample;
 use std::error::Error;
 use std::hint::black_box;
@@ -14,6 +16,9 @@ use std::time::Instant;
 
 /// When the measured records arrive.
 const ARRIVAL_MS: u64 = 1_700_000_000_500;
+
+/// Records of one connection that are in flight together.
+const ACK_BATCH: usize = 64;
 
 /// The output buffer is emptied at this size, as an executor hands a chunk on.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -96,7 +101,27 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
             "decode + flat-json",
             Box::new(move |body, out| formatter.encode(&decode(body)?, ARRIVAL_MS, out, &mut notes)),
         ),
+        ("ack window", ack_window()),
     ])
+}
+
+/// A record's place in its connection's window, its code, and its ack: deliveries of a batch end in reverse order, the
+/// worst one, so that every ack but the last waits for its turn.
+fn ack_window<'a>() -> Step<'a> {
+    let mut window = AckWindow::default();
+    let mut open = Vec::with_capacity(ACK_BATCH);
+    Box::new(move |_, out| {
+        open.push(window.open());
+        if open.len() == ACK_BATCH {
+            while let Some(number) = open.pop() {
+                window.complete(number, ack::OK);
+            }
+            while let Some(code) = window.release() {
+                out.extend_from_slice(&ack::encode(code));
+            }
+        }
+        Ok(())
+    })
 }
 
 fn measure(
@@ -111,13 +136,13 @@ fn measure(
     // Enough turns for a round, from one short trial.
     let trial = turns(step, &sample.body, &mut out, 2_000)?;
     let per_round = (f64::from(arguments.round_ms) * 1e6 / trial.max(1.0)).max(1.0) as u64;
-    let mut rounds = Vec::new();
+    let mut rounds = Vec::with_capacity(arguments.rounds.max(1) as usize);
     let before = allocations::count();
     for _ in 0..arguments.rounds.max(1) {
         rounds.push(turns(step, &sample.body, &mut out, per_round)?);
     }
-    // The list of rounds itself grew a few times; that rounds down to nothing.
-    let allocations = (allocations::count() - before) / (per_round * u64::from(arguments.rounds.max(1)));
+    let counted = allocations::count() - before;
+    let allocations = counted as f64 / (per_round * u64::from(arguments.rounds.max(1))) as f64;
     rounds.sort_unstable_by(f64::total_cmp);
     Ok(Measurement {
         step: name,
@@ -126,7 +151,7 @@ fn measure(
         body_bytes,
         nanos_min: rounds.first().copied().unwrap_or_default(),
         nanos_median: rounds.get(rounds.len() / 2).copied().unwrap_or_default(),
-        allocations: allocations as f64,
+        allocations,
     })
 }
 
@@ -147,7 +172,7 @@ fn print_table(measurements: &[Measurement]) {
     println!("step                record           frame B  body B   min ns  median ns  allocations");
     for line in measurements {
         println!(
-            "{:<19} {:<15} {:>8} {:>7} {:>8.0} {:>10.0} {:>12}",
+            "{:<19} {:<15} {:>8} {:>7} {:>8.0} {:>10.0} {:>12.4}",
             line.step,
             line.record,
             line.message_bytes,

@@ -35,15 +35,22 @@ impl Engine {
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return;
         }
-        source.received_any |= !bytes.is_empty();
+        if !bytes.is_empty() {
+            source.received_any = true;
+            // All that was set aside has been taken in: what waits from here on came with this read.
+            source.waiting_since = None;
+        }
         // Frames that had to wait are as old as the read that brought them.
         let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
         source.has_kept = false;
-        let Some(mut assembler) = source.assembler.take() else { return };
-        if self.rejecting && self.budget.is_below(REJECT_UNTIL_PERCENT) {
+        // Without a record in flight nothing would ever end it: then one source at a time goes on.
+        let is_over = self.rejecting
+            && (self.budget.is_below(REJECT_UNTIL_PERCENT) || self.budget.used_records() == 0 && self.admits(key, 0));
+        if is_over {
             self.rejecting = false;
             tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
         }
+        let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
         self.flush_batch();
         self.after_frames(key, assembler, end, bytes.len(), now.monotonic);
@@ -258,7 +265,8 @@ impl Engine {
         self.budget.recharge(&mut source.charged, reserved as u64);
         match (mid_frame, received > 0) {
             (true, true) => source.partial_since = Some(now),
-            (true, false) => {}
+            // The frames before it had been set aside: its time begins when they are gone.
+            (true, false) => source.partial_since = source.partial_since.or(Some(now)),
             (false, _) => source.partial_since = None,
         }
         match end {

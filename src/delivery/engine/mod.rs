@@ -74,6 +74,27 @@ pub struct Connect {
     pub timeout: Duration,
 }
 
+/// Entries in an engine's tables; all zero, connections aside, when nothing is in flight.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// XDR connections.
+    pub sources: usize,
+    /// XDR connections that wait for room.
+    pub paused: usize,
+    /// Records in flight.
+    pub flights: usize,
+    /// Requests of theirs.
+    pub attempts: usize,
+    /// Entries of endpoints' queues that are not over.
+    pub queued: usize,
+    /// Requests that endpoints count as unanswered.
+    pub loads: usize,
+    /// Connections to endpoints.
+    pub connections: usize,
+    /// Of these, ones that take nothing more and have nothing in flight: their sockets are to be closed.
+    pub closing: usize,
+}
+
 /// Lines that could repeat per record, each with its own limit.
 #[derive(Debug)]
 struct Limited {
@@ -187,6 +208,24 @@ impl Engine {
     /// Bytes in flight, as charged.
     pub fn in_flight_bytes(&mut self) -> u64 {
         self.budget.used_bytes()
+    }
+
+    /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            sources: self.sources.len(),
+            paused: self.paused.iter().filter(|key| self.sources.get(**key).is_some()).count(),
+            flights: self.flights.len(),
+            attempts: self.attempts.len(),
+            connections: self.connections.len(),
+            ..Counts::default()
+        };
+        for endpoint in &self.endpoints {
+            counts.queued += usize::try_from(endpoint.queued.used()).unwrap_or(usize::MAX);
+            counts.loads += endpoint.in_flight;
+        }
+        self.connections.for_each(|key, _| counts.closing += usize::from(self.connection_is_over(key)));
+        counts
     }
 
     /// Whether anything is in flight, paused or being opened, so that time-outs have to be exact.

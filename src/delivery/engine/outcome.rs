@@ -246,5 +246,7 @@ impl Engine {
             self.retire(connection_key);
         }
         self.settle_connection(connection_key, now);
+        // HTTP/2 has a reset to write, and a connection that only waited for this request is over now.
+        self.wake_connection(connection_key);
     }
 }

@@ -76,10 +76,13 @@ impl Engine {
             return go_on;
         }
         if self.admits(key, wanted) {
-            if let Some(source) = self.sources.get_mut(key)
-                && wanted > 0
-            {
-                self.budget.recharge(&mut source.charged, whole);
+            if let Some(source) = self.sources.get_mut(key) {
+                if wanted > 0 {
+                    self.budget.recharge(&mut source.charged, whole);
+                }
+                if go_on == Input::Read {
+                    source.waiting_since = None;
+                }
             }
             return go_on;
         }
@@ -104,11 +107,20 @@ impl Engine {
         if self.budget.has_room(frame_bytes) {
             return true;
         }
-        if self.budget.used_records() == 0 && self.grace.is_none_or(|grace| grace == key) {
+        if self.budget.used_records() == 0
+            && self.grace.is_none_or(|grace| grace == key || self.is_between_frames(grace))
+        {
             self.grace = Some(key);
             return true;
         }
         false
+    }
+
+    /// Whether nothing of a frame waits here: a source that has nothing to send must not keep the others waiting.
+    fn is_between_frames(&self, key: Key) -> bool {
+        let Some(source) = self.sources.get(key) else { return true };
+        let is_empty = |assembler: &Assembler| !assembler.is_mid_frame() && !assembler.has_frames();
+        !source.has_kept && source.assembler.as_ref().is_some_and(is_empty)
     }
 
     pub(super) fn pause(&mut self, key: Key, now: Time) {

@@ -8,6 +8,7 @@ use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
 use crate::time::Time;
 use crate::wire::ack;
+use crate::wire::frame::Assembler;
 
 /// How often [`Engine::tick`] wants to be called while nothing is in flight.
 pub const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -26,6 +27,7 @@ impl Engine {
         if self.drain_until.is_some_and(|until| until <= now) {
             self.give_up();
         }
+        self.release_idle_buffers();
         self.trim();
         self.pump_touched(now);
         self.resume();
@@ -141,6 +143,22 @@ impl Engine {
             self.rejecting = true;
             tracing::warn!(target: "server",
                 "no room for 2 s (in-flight-bytes or max-concurrent-records is used up, a destination is slow): frames are answered 18 until use is below 80 %");
+        }
+    }
+
+    /// Under pressure, connections give up the buffers that they keep for their next split frame: those of many idle
+    /// connections could otherwise fill the budget for good.
+    fn release_idle_buffers(&mut self) {
+        if !self.rejecting && self.paused.is_empty() {
+            return;
+        }
+        for key in self.sources.keys() {
+            let Some(source) = self.sources.get_mut(key) else { continue };
+            let is_empty = |assembler: &Assembler| !assembler.is_mid_frame() && !assembler.has_frames();
+            if source.charged > 0 && source.assembler.as_ref().is_some_and(is_empty) {
+                source.assembler = Some(Assembler::new(self.frame_limits));
+                self.budget.recharge(&mut source.charged, 0);
+            }
         }
     }
 

@@ -1,0 +1,109 @@
+//! What a seed decides before the first event: configuration, sizes, times.
+
+use std::time::Duration;
+
+use ringpost::config::model::{
+    Config, Cores, Destination, Executors, Format, Limits, LogFormat, Logging, Protocol, Routing, Service, StatusSet,
+    Url,
+};
+
+use super::random::Random;
+
+pub const MS: u64 = 1_000_000;
+pub const SECOND: u64 = 1_000 * MS;
+
+#[derive(Debug)]
+pub struct Scenario {
+    pub config: Config,
+    pub engines: usize,
+    pub nodes: usize,
+    /// New records per node at most.
+    pub records: usize,
+    /// Frames without a code that a node allows itself.
+    pub outstanding: usize,
+    /// Largest string of a record.
+    pub large: usize,
+    /// Bytes of one read.
+    pub scratch: usize,
+    /// Faults end here; everything must be acked some time after it.
+    pub heal_at: u64,
+    /// All engines drain here, faults or not; `None`: after everything is acked.
+    pub drain_all_at: Option<u64>,
+    /// Engine 1 drains here, while the others go on.
+    pub drain_one_at: Option<u64>,
+    /// Percent of a node's steps that do something unkind.
+    pub unkind: u64,
+    pub hpack_pauses: bool,
+}
+
+impl Scenario {
+    pub fn new(random: &mut Random) -> Scenario {
+        let engines = random.size(1, 3);
+        let nodes = random.size(1, 4);
+        let destinations: Vec<Destination> = (0..random.size(1, 2)).map(|index| destination(index, random)).collect();
+        let large = random.pick(&[500, 4_000, 40_000, 150_000]);
+        let deadline = random.between(1_000, 3_000);
+        let limits = Limits {
+            record_deadline: Duration::from_millis(deadline),
+            drain: Duration::from_millis(random.between(500, 4_000)),
+            max_frame_bytes: 256 * 1024,
+            partial_frame_timeout: Duration::from_secs(3),
+            ack_write_timeout: Duration::from_secs(4),
+            ..Limits::default()
+        };
+        let config = Config {
+            service: Service {
+                addresses: Vec::new(),
+                ports: vec![8080],
+                max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
+                socket_receive_buffer_bytes: None,
+            },
+            routing: Some(Routing::Destinations((0..destinations.len()).collect())),
+            destinations,
+            format: Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true },
+            logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
+            executors: Executors {
+                cores: Cores::All,
+                pin: false,
+                in_flight_bytes: random.pick(&[64 << 10, 256 << 10, 1 << 20, 64 << 20]),
+                heartbeat_limit: Duration::from_secs(5),
+                busy_poll: Duration::ZERO,
+            },
+            limits,
+        };
+        let heal_at = SECOND + random.between(2_000, 8_000) * MS;
+        let drain_all_at = random.chance(30).then(|| SECOND + random.between(200, 6_000) * MS);
+        let drain_one_at = (engines > 1 && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
+        Scenario {
+            config,
+            engines,
+            nodes,
+            records: random.size(20, 250),
+            outstanding: random.pick(&[1, 10, 100, 1_000]),
+            large,
+            scratch: random.pick(&[1_000, 16 << 10, 256 << 10]),
+            heal_at,
+            drain_all_at,
+            drain_one_at,
+            unkind: random.pick(&[0, 1, 3]),
+            hpack_pauses: random.chance(50),
+        }
+    }
+}
+
+fn destination(index: usize, random: &mut Random) -> Destination {
+    let urls = (0..random.size(1, 2))
+        .map(|url| Url { host: format!("d{index}u{url}.test"), port: 80, path: "/records".to_owned() })
+        .collect();
+    Destination {
+        name: format!("d{index}"),
+        urls,
+        protocol: if random.chance(50) { Protocol::Http1 } else { Protocol::Http2 },
+        call_timeout: Duration::from_millis(random.between(100, 800)),
+        connect_timeout: Duration::from_millis(random.between(50, 300)),
+        max_connections_per_endpoint: random.pick(&[1, 2, 8]),
+        max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
+        http2_max_concurrent_streams: random.pick(&[1, 4, 100]),
+        success: StatusSet::successful(),
+    }
+}
