@@ -1,6 +1,14 @@
 //! What must not hurt on the XDR port: strangers, liars, the silent and the deaf. An ordinary connection goes on
 //! undisturbed through each of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

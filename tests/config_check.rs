@@ -1,6 +1,12 @@
 //! `ringpost check` through the real binary: examples pass, invalid examples give exactly the expected lines.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail loudly, its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,13 @@
 //! Files that were made to hurt: bounded time, bounded answers, no panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 use std::time::{Duration, Instant};
 
 use ringpost::config::{UnknownKeys, parse};

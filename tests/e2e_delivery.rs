@@ -1,5 +1,13 @@
 //! Records arrive, whole and in time, over both protocols; acks come in the order of the records.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::time::Duration;

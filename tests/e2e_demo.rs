@@ -1,6 +1,12 @@
 //! `ringpost demo` for both protocols and both formats.
 
-#![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
 
 use std::process::Command;
 

@@ -1,6 +1,14 @@
 //! Destinations that fail in every way they can: nothing is acked that was not answered with success, and everything is
 //! delivered once they are back.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,13 @@
 //! Memory is bounded by configuration and not by load: a destination hangs, the source goes on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::net::SocketAddr;

@@ -1,5 +1,13 @@
 //! The process as its service manager sees it: signals, exit codes, a kill under load, idle CPU.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

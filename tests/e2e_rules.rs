@@ -1,5 +1,13 @@
 //! Settings of a destination, and the rules about retries and time, each seen at the sink or in the acks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -7,6 +7,14 @@
 //!     cargo test --release --test http_exchange_speed -- --ignored --nocapture
 //! ```
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::rc::Rc;

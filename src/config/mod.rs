@@ -1,6 +1,6 @@
 //! The configuration file: load, locate every fault, validate, convert once into what the program reads.
 //!
-//! Order of work: [`yaml`] gives a tree with positions, [`keys`] holds it against the table in [`schema`], [`convert`]
+//! Order of work: `yaml` gives a tree with positions, `keys` holds it against the table in `schema`, `convert`
 //! reads the values into [`model`]. Knows no sockets and no runtime; [`load`] is the only function that touches the
 //! file system. Invariants: nothing in the file is silently ignored; no file ends the process or takes more than some
 //! megabytes; a message never repeats a URL or a text with `@`, which may hold a password.

@@ -259,7 +259,7 @@ impl World {
         }
         match act {
             Act::Close => self.server_close(server, true),
-            Act::React { stream, frame, reaction } if stream == 0 => self.http1_react(server, frame, reaction),
+            Act::React { stream: 0, frame, reaction } => self.http1_react(server, frame, reaction),
             Act::React { stream, frame, reaction } => self.http2_react(server, stream, frame, reaction),
             Act::Window { stream, bytes } => self.http2_window(server, stream, bytes),
             Act::Settings => self.http2_settings(server),
@@ -274,27 +274,30 @@ impl World {
         }
         let arrival = self.now + self.jitter(link);
         let entry = &mut self.servers[server];
-        while !entry.out.is_empty() && !self.links[link].inward.broken {
+        if !entry.out.is_empty() && !self.links[link].inward.broken {
             let piece =
                 if self.random.chance(20) { self.random.size(1, entry.out.len().min(30)) } else { entry.out.len() };
             let (bytes, at) = self.links[link].inward.write(&entry.out[..piece], arrival);
-            if bytes == 0 {
-                break;
+            if bytes > 0 {
+                entry.out.drain(..bytes);
+                entry.written += bytes as u64;
+                self.order_near(at, link);
+                self.count_successes(server);
             }
-            entry.out.drain(..bytes);
-            entry.written += bytes as u64;
-            self.order_near(at, link);
-            let entry = &mut self.servers[server];
-            while let Some(&(end, frame)) = entry.successes.front()
-                && end <= entry.written
-            {
-                entry.successes.pop_front();
-                let destination = self.endpoints[entry.endpoint].destination;
-                self.ledger.succeeded(frame, destination);
-            }
-            return self.server_flush_rest(server);
         }
         self.server_flush_rest(server);
+    }
+
+    /// Answers that are written whole are successes from here on.
+    fn count_successes(&mut self, server: usize) {
+        let entry = &mut self.servers[server];
+        while let Some(&(end, frame)) = entry.successes.front()
+            && end <= entry.written
+        {
+            entry.successes.pop_front();
+            let destination = self.endpoints[entry.endpoint].destination;
+            self.ledger.succeeded(frame, destination);
+        }
     }
 
     /// What a piecewise write left comes a little later.
