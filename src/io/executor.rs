@@ -73,10 +73,19 @@ pub fn run(setup: Setup, ready: SyncSender<Result<(), String>>) {
             return;
         }
     };
-    let heartbeat = Arc::clone(&setup.heartbeat);
+    // An executor that panics ends by itself, and the main thread says so: it is not one that stands still.
+    let _end = EndOfPulse(Arc::clone(&setup.heartbeat));
     let _ = ready.send(Ok(()));
     executor.run(serve(setup, engine));
-    heartbeat.end();
+}
+
+/// Tells the watchdog that the executor has ended, in whichever way.
+struct EndOfPulse(Arc<Heartbeat>);
+
+impl Drop for EndOfPulse {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
