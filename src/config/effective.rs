@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::Loaded;
 use super::context::join;
-use super::model::{Config, Cores, Destination, Format, LogFormat, LogLevel, Protocol, Routing, StatusSet, Url};
+use super::model::{Config, Cores, Destination, Format, LogFormat, LogLevel, Protocol, Routing, StatusSet};
 use super::value::{show_cores, show_duration, show_size};
 
 /// Column at which the remark of a setting begins, if the setting is short enough.
@@ -75,7 +75,7 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     page.section(1, &destination.name);
     let section = join("destinations", &destination.name);
     let number = |page: &mut Page<'_>, key: &str, value: String| page.one(2, &section, key, &value);
-    number(page, "urls", list(destination.urls.iter().map(|url| format!("\"{}\"", masked(url)))));
+    number(page, "urls", list(destination.urls.iter().map(|url| format!("\"{url}\""))));
     let protocol = match destination.protocol {
         Protocol::Http1 => "HTTP_1_1",
         Protocol::Http2 => "HTTP_2",
@@ -199,15 +199,6 @@ fn limits(page: &mut Page<'_>, config: &Config) {
 /// A flow list; a hundred codes are written as one line, too.
 fn list(items: impl Iterator<Item = String>) -> String {
     format!("[ {} ]", items.collect::<Vec<_>>().join(", "))
-}
-
-/// A URL without the values of its query.
-fn masked(url: &Url) -> String {
-    let text = url.to_string();
-    match text.split_once('?') {
-        Some((before, _)) => format!("{before}?..."),
-        None => text,
-    }
 }
 
 /// Text as YAML reads it back: plain where that is safe, else as a JSON string, which is YAML.

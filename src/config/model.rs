@@ -78,9 +78,13 @@ impl Url {
     }
 }
 
+/// For log lines and messages: the query, which may hold a key, is not shown.
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        match self.path.split_once('?') {
+            Some((path, _)) => write!(f, "http://{}{path}?...", self.authority()),
+            None => write!(f, "http://{}{}", self.authority(), self.path),
+        }
     }
 }
 

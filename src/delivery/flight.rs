@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::chain::{Linked, Links};
+use super::names::NameId;
 use super::table::Key;
 use crate::time::Time;
 
@@ -15,6 +16,8 @@ pub struct Flight {
     pub number: u64,
     /// When the read ended that completed its frame.
     pub arrived: Time,
+    /// Its namespace and set, for the log.
+    pub name: NameId,
     /// Requests that are not over.
     pub pending: u16,
     /// The source has its code already (another destination failed); what is still on its way ends by itself.

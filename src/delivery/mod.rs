@@ -18,6 +18,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod flight;
 pub mod lease;
+pub mod names;
 pub mod source;
 pub mod table;
 pub mod window;

@@ -52,8 +52,9 @@ fn with_engine(shell: &Rc<Shell>, call: impl FnOnce(&mut crate::delivery::engine
 
 async fn open(shell: &Rc<Shell>, connect: Connect) -> Result<TcpStream, String> {
     let address = shell.addresses.get(connect.endpoint)?;
-    let stream =
-        TcpStream::connect_timeout(address, connect.timeout).await.map_err(|error| format!("{address}: {error}"))?;
+    let stream = TcpStream::connect_timeout(address, connect.timeout)
+        .await
+        .map_err(|error| format!("{address}: {}", std::io::Error::from(error)))?;
     let fd = stream.as_raw_fd();
     // A request is written whole; waiting to merge it with the next one only costs time.
     if let Err(error) = socket2::SockRef::from(&sys::borrow_fd(&fd)).set_tcp_nodelay(true) {

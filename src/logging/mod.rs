@@ -133,7 +133,8 @@ impl Levels {
             || target == "ringpost"
             || target.starts_with("ringpost::")
             || target.starts_with(CONNECT);
-        if ours { self.connect } else { self.root }
+        // Dependencies write a line per HTTP/2 frame below this.
+        if ours { self.connect } else { self.root.min(LevelFilter::INFO) }
     }
 
     fn most(&self) -> LevelFilter {

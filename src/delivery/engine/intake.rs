@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::flight::{Attempt, Flight, Stage};
+use super::super::names::NameId;
 use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
@@ -20,10 +21,18 @@ pub(super) struct Encoded {
     body: Range<usize>,
 }
 
+/// A record that is to be delivered.
+struct Accepted {
+    digest: [u8; 20],
+    name: NameId,
+    /// Where its body stands in the open chunk.
+    body: Range<usize>,
+}
+
 /// What is to be done with a record before it is in flight.
 enum Verdict {
     /// Deliver; the body was appended to the chunk.
-    Deliver([u8; 20], Range<usize>),
+    Deliver(Accepted),
     /// Answer with this code at once.
     Answer(u8),
 }
@@ -104,7 +113,7 @@ impl Engine {
         };
         match verdict {
             Verdict::Answer(code) => self.answer(key, number, code),
-            Verdict::Deliver(digest, body) => self.start(key, number, digest, body, arrived, now.monotonic),
+            Verdict::Deliver(record) => self.start(key, number, record, arrived, now.monotonic),
         }
         if self.bodies.is_full() {
             self.flush_batch();
@@ -134,6 +143,8 @@ impl Engine {
     }
 
     fn judge_record(&mut self, key: Key, record: &ChangeRecord<'_>, now: Now) -> Verdict {
+        tracing::debug!(target: "record-parser", "{:?} of {}, generation {:?}, last update {:?} ms",
+            record.operation, record.identity(), record.generation, record.lut_ms);
         if record.is_transaction_monitor() {
             self.counters.skipped += 1;
             return Verdict::Answer(ack::OK);
@@ -166,7 +177,11 @@ impl Engine {
         let out = self.bodies.buffer();
         let start = out.len();
         match self.formatter.encode(record, now.unix_ms, out, &mut self.notes) {
-            Ok(()) => Verdict::Deliver(*record.digest, start..self.bodies.buffer().len()),
+            Ok(()) => Verdict::Deliver(Accepted {
+                digest: *record.digest,
+                name: self.names.id(record),
+                body: start..self.bodies.buffer().len(),
+            }),
             Err(fault) => {
                 self.bodies.buffer().truncate(start);
                 let identity = record.identity().to_string();
@@ -196,9 +211,18 @@ impl Engine {
     }
 
     /// Puts a record in flight: one attempt for each destination, in its endpoint's queue.
-    fn start(&mut self, source: Key, number: u64, digest: [u8; 20], body: Range<usize>, arrived: Time, now: Time) {
-        let flight =
-            Flight { source, number, arrived, pending: 0, answered: false, first: None, links: Default::default() };
+    fn start(&mut self, source: Key, number: u64, record: Accepted, arrived: Time, now: Time) {
+        let Accepted { digest, name, body } = record;
+        let flight = Flight {
+            source,
+            number,
+            arrived,
+            name,
+            pending: 0,
+            answered: false,
+            first: None,
+            links: Default::default(),
+        };
         let Some(flight_key) = self.flights.insert(flight) else {
             return self.answer(source, number, ack::TEMPORARY);
         };
@@ -270,7 +294,9 @@ impl Engine {
             (false, _) => source.partial_since = None,
         }
         match end {
-            End::UsedUp | End::WindowFull => source.waiting_since = None,
+            End::UsedUp => source.waiting_since = None,
+            // What was set aside keeps the time of its read.
+            End::WindowFull => _ = source.waiting_since.get_or_insert(now),
             End::NoRoom => self.pause(key, now),
             End::Broken(error) => self.broken(key, &error, now),
         }

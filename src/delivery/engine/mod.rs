@@ -26,6 +26,7 @@ use super::budget::Budget;
 use super::chain::Chain;
 use super::endpoint::{Connection, Destination, Endpoint};
 use super::flight::{Attempt, Flight};
+use super::names::Names;
 use super::source::Source;
 use super::table::{Key, Table};
 use crate::config::model::Limits;
@@ -129,6 +130,7 @@ pub struct Engine {
     policy: Policy,
     formatter: Formatter,
     notes: Notes,
+    names: Names,
     /// Made for the first compressed frame.
     inflater: Option<Inflater>,
     destinations: Vec<Destination>,

@@ -7,6 +7,7 @@ use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
 use crate::http::{Outcome, Processed};
+use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
 
@@ -74,8 +75,10 @@ impl Engine {
         let Some(attempt) = self.attempts.get(key) else { return };
         let url = self.endpoints.get(attempt.endpoint).map_or("", |endpoint| endpoint.url.as_str());
         let name = self.destinations.get(attempt.destination).map_or("", |destination| destination.name.as_str());
-        tracing::warn!(target: "server", "destination {name}, {url}: {why}; record {} answered 11, so the server sends it again{}",
-            crate::record::Hex(&attempt.digest), more(left_out));
+        let record = self.flights.get(attempt.flight).map_or("", |flight| self.names.text(flight.name));
+        tracing::warn!(target: "server",
+            "destination {name}, {url}: {why}; record {record}{} answered 11, so the server sends it again{}",
+            Hex(&attempt.digest), more(left_out));
     }
 
     fn attempt_succeeded(&mut self, key: Key, now: Time) {

@@ -8,6 +8,7 @@ use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::endpoint::{Destination, Endpoint};
 use super::super::lease::{Lease, Shared};
+use super::super::names::Names;
 use super::super::table::Table;
 use super::{Engine, Limited};
 use crate::config::model::Config;
@@ -95,6 +96,7 @@ impl Engine {
             policy: Policy::new(config.routing.clone()),
             formatter,
             notes: Notes::default(),
+            names: Names::default(),
             inflater: None,
             destinations,
             endpoints,

@@ -6,6 +6,7 @@ use super::super::flight::Stage;
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
+use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -56,7 +57,13 @@ impl Engine {
             any = true;
             self.counters.deadlines += 1;
             if let Some(left_out) = self.limited.deadline.allow(now) {
-                tracing::warn!(target: "server", "a record was not delivered within record-deadline and was answered 11, so the server sends it again{}", more(left_out));
+                let flight = self.flights.get(key);
+                let name = flight.map_or("", |flight| self.names.text(flight.name));
+                let first = flight.and_then(|flight| flight.first).and_then(|first| self.attempts.get(first));
+                let digest = first.map(|attempt| attempt.digest).unwrap_or_default();
+                tracing::warn!(target: "server",
+                    "record {name}{} was not delivered within limits.record-deadline and was answered 11, so the server sends it again{}",
+                    Hex(&digest), more(left_out));
             }
             self.end_flight(key, now);
         }

@@ -1,0 +1,156 @@
+//! A peer that writes HTTP/2 frames by hand, for the tests of the exchange.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use ringpost::config::model::{Protocol, Url};
+use ringpost::http::{Exchange, ExchangeLimits, FailureKind, Outcome, Processed, Request, Target, Ticket};
+
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+pub const MAX_CONCURRENT_STREAMS: u16 = 3;
+pub const INITIAL_WINDOW_SIZE: u16 = 4;
+pub const CANCEL: u32 = 8;
+pub const REFUSED_STREAM: u32 = 7;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+pub fn settings(values: &[(u16, u32)]) -> Vec<u8> {
+    let payload: Vec<u8> =
+        values.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
+    frame(SETTINGS, 0, 0, &payload)
+}
+
+/// A response head of status 200: entry 8 of the static table (RFC 7541 appendix A).
+pub fn ok(stream: u32, end: bool) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | u8::from(end), stream, &[0x88])
+}
+
+pub fn data(stream: u32, bytes: &[u8], end: bool) -> Vec<u8> {
+    frame(DATA, u8::from(end), stream, bytes)
+}
+
+pub fn reset(stream: u32, code: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
+}
+
+pub fn go_away(last: u32) -> Vec<u8> {
+    frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
+}
+
+pub fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
+}
+
+/// An exchange and what it sent.
+pub struct Connection {
+    pub exchange: Exchange,
+    pub pending: Vec<u8>,
+    pub greeted: bool,
+    pub next: u32,
+}
+
+impl Connection {
+    pub fn with(limits: ExchangeLimits) -> Connection {
+        let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
+        let target = Rc::new(Target::new(&url, "application/json").unwrap());
+        let exchange = Exchange::new(Protocol::Http2, target, limits);
+        Connection { exchange, pending: Vec::new(), greeted: false, next: 0 }
+    }
+
+    /// After the peer's empty SETTINGS.
+    pub fn open() -> Connection {
+        let mut connection = Connection::with(ExchangeLimits::default());
+        connection.take();
+        connection.exchange.receive(&settings(&[]));
+        connection.take();
+        connection
+    }
+
+    pub fn submit_body(&mut self, body: Bytes) -> Ticket {
+        let ticket = Ticket { slot: self.next, generation: 1 };
+        self.next += 1;
+        self.exchange.submit(ticket, Request { body, digest: [0xAB; 20] }).unwrap();
+        ticket
+    }
+
+    pub fn submit(&mut self) -> Ticket {
+        self.submit_body(Bytes::from_static(b"{}"))
+    }
+
+    /// Everything that the exchange wants written, as frames.
+    pub fn take(&mut self) -> Vec<Frame> {
+        loop {
+            let before = self.pending.len();
+            self.exchange.transmit(&mut self.pending);
+            if self.pending.len() == before {
+                break;
+            }
+        }
+        let mut rest = self.pending.as_slice();
+        if !self.greeted && !rest.is_empty() {
+            rest = rest.strip_prefix(PREFACE).expect("the preface comes first");
+            self.greeted = true;
+        }
+        let mut frames = Vec::new();
+        while let Some((head, tail)) = rest.split_first_chunk::<9>() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            frames.push(Frame {
+                kind: head[3],
+                flags: head[4],
+                stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+                payload: tail[..length].to_vec(),
+            });
+            rest = &tail[length..];
+        }
+        assert!(rest.is_empty(), "what is handed out ends with a frame");
+        self.pending.clear();
+        frames
+    }
+
+    pub fn receive(&mut self, parts: &[Vec<u8>]) {
+        self.exchange.receive(&parts.concat());
+    }
+
+    pub fn outcomes(&mut self) -> Vec<(Ticket, Outcome)> {
+        std::iter::from_fn(|| self.exchange.next_outcome()).collect()
+    }
+}
+
+pub fn good(ticket: Ticket) -> (Ticket, Outcome) {
+    (ticket, Outcome::Response { status: 200 })
+}
+
+pub fn failed(ticket: Ticket, kind: FailureKind, processed: Processed) -> (Ticket, Outcome) {
+    (ticket, Outcome::Failed { kind, processed })
+}
+
+pub fn small_window_exchange() -> Connection {
+    let mut connection = Connection::with(ExchangeLimits::default());
+    connection.take();
+    connection.receive(&[settings(&[(INITIAL_WINDOW_SIZE, 10)])]);
+    connection.take();
+    connection
+}
