@@ -16,6 +16,8 @@ mod intake;
 mod outcome;
 mod setup;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::VecDeque;

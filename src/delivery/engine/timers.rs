@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Ends a record and all its attempts, answered 11 unless it has its code.
-    fn end_flight(&mut self, key: Key, now: Time) {
+    pub(super) fn end_flight(&mut self, key: Key, now: Time) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         let answered = std::mem::replace(&mut flight.answered, true);
         let (source, number, mut next) = (flight.source, flight.number, flight.first);
