@@ -125,3 +125,73 @@ fn a_destination_that_is_routed_to_twice_and_has_room_once_fails_the_record_and_
     assert_eq!(rig.engine.counts().flights, 0);
     assert_eq!(rig.engine.counts().queued, 0);
 }
+
+#[test]
+fn a_record_that_was_answered_before_its_deadline_is_no_missed_deadline() {
+    let mut config = config(2);
+    config.destinations.iter_mut().for_each(|destination| destination.call_timeout = Duration::from_secs(20));
+    let mut rig = Rig::new(&config);
+    rig.send(1);
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, BUSY);
+    assert_eq!(rig.codes(), [11]);
+    rig.after(7_000);
+    rig.tick();
+    assert_eq!(rig.engine.counts().flights, 0);
+    assert_eq!(rig.engine.counters().deadlines, 0);
+}
+
+#[test]
+fn records_that_spent_their_time_in_the_queue_do_not_make_a_busy_url_unhealthy() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 4;
+    let mut rig = Rig::new(&config);
+    rig.send(8);
+    let connections = rig.connect();
+    rig.after(4_900);
+    connections.iter().for_each(|connect| rig.answer(connect.connection, OK));
+    rig.after(2_100);
+    rig.tick();
+    assert_eq!(rig.codes(), [0, 0, 0, 0, 11, 11, 11, 11]);
+    rig.send(1);
+    assert_eq!(rig.codes(), [0u8; 0], "it is sent, not refused");
+    assert_eq!(rig.engine.counters().refused, 0);
+}
+
+#[test]
+fn a_url_that_never_answers_becomes_unhealthy_by_deadlines_too() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 4;
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    let mut rig = Rig::new(&config);
+    rig.send(4);
+    rig.connect();
+    rig.after(7_000);
+    rig.tick();
+    rig.send(1);
+    assert_eq!(rig.codes(), [11; 5]);
+    assert_eq!(rig.engine.counters().refused, 1);
+}
+
+#[test]
+fn frames_that_wait_for_a_place_in_the_window_age_from_the_read_that_brought_them() {
+    let mut config = config(1);
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    config.destinations[0].max_request_queued_per_endpoint = 100_000;
+    config.service.max_concurrent_records = 100_000;
+    config.executors.in_flight_bytes = 1 << 30;
+    let mut rig = Rig::new(&config);
+    let limit = super::super::source::WINDOW_LIMIT as u64;
+    rig.send(limit + 1);
+    let connections = rig.connect();
+    rig.after(3_000);
+    rig.answer(connections[0].connection, OK);
+    rig.answer(connections[1].connection, OK);
+    assert_eq!(rig.codes(), [0, 0]);
+    let now = rig.now;
+    assert_eq!(rig.engine.source_input(rig.source, now), Input::Resume);
+    rig.engine.source_receive(rig.source, &[], Now { monotonic: now, unix_ms: 0 });
+    rig.after(4_000);
+    rig.tick();
+    assert_eq!(rig.engine.counts().flights, 0, "7 s after the read that brought it");
+}
