@@ -53,6 +53,7 @@ pub enum MachineError {
 /// Checks locked memory and io_uring for `executors` executors, and raises what may be raised.
 pub fn check(executors: usize) -> Result<(), MachineError> {
     check_locked_memory(executors)?;
+    sys::return_large_blocks();
     sys::probe_io_uring().map_err(|error| classify(error, io_uring_disabled()))?;
     match sys::raise_limit(Resource::OpenFiles) {
         Ok(limit) => tracing::debug!(target: "server", "up to {limit} open files"),

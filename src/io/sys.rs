@@ -44,6 +44,20 @@ pub fn raise_limit(resource: Resource) -> io::Result<u64> {
     Ok(raised.rlim_cur)
 }
 
+/// Blocks above this are mapped one by one, and given back to the system when they are freed.
+#[cfg(target_env = "gnu")]
+const LARGE_BLOCK: libc::c_int = 1 << 20;
+
+/// Makes the C library give large blocks back at once. By default it moves that bound up to 32 MiB as such blocks are
+/// freed, and then keeps the memory of the largest records: resident memory would pass what `in-flight-bytes` allows.
+pub fn return_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of the allocator, which may be done at any time.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
+    }
+}
+
 /// What [`raise_limit`] can raise.
 #[derive(Debug, Clone, Copy)]
 pub enum Resource {
