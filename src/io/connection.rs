@@ -25,6 +25,9 @@ const KEEP_OUTPUT: usize = 64 * 1024;
 struct Output {
     bytes: Vec<u8>,
     written: usize,
+    /// The socket takes nothing more. What the peer said before it closed is still read: it may be the answer, or the
+    /// GOAWAY that says which requests it never looked at.
+    broken: bool,
     /// The turn in which the connection was last read.
     turn: Option<u64>,
 }
@@ -68,7 +71,8 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
     let mut engine = shell.engine.borrow_mut();
     let mut reads = 0;
     let end = loop {
-        loop {
+        // What is not handed out to a broken socket was certainly not processed.
+        while !output.broken {
             if output.written == output.bytes.len() {
                 output.bytes.clear();
                 output.written = 0;
@@ -83,12 +87,7 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
             }
             match Pin::new(&mut *stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(bytes)) => output.written += bytes,
-                Poll::Ready(Err(_)) => {
-                    engine.connection_ended(key, shell.clock.monotonic());
-                    output.bytes.clear();
-                    output.written = 0;
-                    break;
-                }
+                Poll::Ready(Err(_)) => output.broken = true,
                 Poll::Pending => break,
             }
         }
