@@ -170,7 +170,7 @@ impl Engine {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
-                    record.identity(), more(left_out));
+                    record.identity(), more(left_out), why = self.explain(&why));
             }
             return Verdict::Answer(ack::TEMPORARY);
         }
