@@ -161,7 +161,7 @@ fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine, shell: &Shell) {
     published.read_bytes = shell.scratch.try_borrow().map_or(0, |scratch| scratch.len());
 }
 
-/// Takes messages from the acceptor and the main thread until they are told to drain and beyond.
+/// Takes connections from the acceptors until their end says that the executor is to drain.
 async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream) {
     // SAFETY: the descriptor was owned by `control` and is owned by the stream from here on.
     let mut stream = unsafe { UnixStream::from_raw_fd(control.into_raw_fd()) };
@@ -183,7 +183,6 @@ async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream
         filled = 0;
         match Message::decode(bytes) {
             Some(Message::Serve(fd)) => open_source(&shell, fd),
-            Some(Message::Drain) => drain(&shell),
             None => {}
         }
     }
