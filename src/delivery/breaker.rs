@@ -98,11 +98,6 @@ impl Breaker {
         self.closed_until = Some(now + pause);
         self.testing = false;
     }
-
-    /// Whether the URL counts as healthy.
-    pub fn is_healthy(&self) -> bool {
-        self.closed_until.is_none()
-    }
 }
 
 #[cfg(test)]

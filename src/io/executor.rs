@@ -135,11 +135,11 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             shell.carry_out(&mut engine);
             if now.since(published) >= IDLE_TICK {
                 published = now;
-                publish(snapshot, &mut engine, shell);
+                publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
             if late || engine.is_drained() && shell.source_tasks.get() == 0 {
-                publish(snapshot, &mut engine, shell);
+                publish(snapshot, &mut engine);
                 return;
             }
             engine.is_busy()
@@ -151,14 +151,13 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
     }
 }
 
-fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine, shell: &Shell) {
+fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
     let mut published = snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     published.counters = *engine.counters();
     published.cpu = sys::thread_cpu_time();
     published.in_flight = engine.in_flight();
     published.in_flight_bytes = engine.in_flight_bytes();
     published.sources = engine.source_count();
-    published.read_bytes = shell.scratch.try_borrow().map_or(0, |scratch| scratch.len());
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.

@@ -176,7 +176,7 @@ impl Engine {
         }
         let out = self.bodies.buffer();
         let start = out.len();
-        match self.formatter.encode(record, now.unix_ms, out, &mut self.notes) {
+        match self.formatter.encode(record, now.unix_ms, out, &mut self.counters.notes) {
             Ok(()) => Verdict::Deliver(Accepted {
                 digest: *record.digest,
                 name: self.names.id(record),
