@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ringpost_load::record::{Generator, RecordSpec};
 use ringpost_load::sink::{Behaviour, Fault};
 use support::*;
 
@@ -255,4 +256,29 @@ fn headers_of_a_request() {
         assert_eq!(body["seq"], 7);
         connector.stop();
     }
+}
+
+#[test]
+fn an_answer_that_came_before_the_connection_broke_is_still_read() {
+    // It answers before it has read the body, and closes with bytes unread, so that the connection is reset while the
+    // connector writes: what it said before counts all the same.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.read_exact(&mut [0; 16]).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let mut connector = http1(address).start();
+    let large = RecordSpec { body_bytes: 8 << 20, ..RecordSpec::default() };
+    let generator = Generator::new(&large).unwrap();
+    let mut client = client(connector.addr());
+    for sequence in 0..3 {
+        client.send_frame(&generator.frame(sequence)).unwrap();
+        assert_eq!(client.read_ack().unwrap(), 0);
+    }
+    connector.stop();
 }

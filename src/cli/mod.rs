@@ -146,8 +146,8 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Reads and checks a configuration for `run`: warnings go to standard error; so do faults, and then there is no
-/// configuration but the exit code to end with.
+/// Reads and checks a configuration for `run`. Its warnings are for the log. Faults go to standard error, with the
+/// warnings, and then there is no configuration but the exit code to end with.
 pub fn load_for_run(file: &Path, unknown: UnknownKeys) -> Result<(config::model::Config, Loaded), ExitCode> {
     let loaded = config::load(file, unknown);
     match &loaded.config {

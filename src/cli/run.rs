@@ -52,6 +52,8 @@ fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
         match signals.recv_timeout(LOOK) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) if connector.has_failed() => {
+                // Dropping it would wait for the other executors to drain, with a part of the records' owners dead.
+                std::mem::forget(connector);
                 return failed(
                     "an executor has ended by itself, which is a defect of this program; the process ends, and the server sends what was not acked",
                 );

@@ -61,10 +61,11 @@ impl Breaker {
         if was_unhealthy { Change::Healthy } else { Change::None }
     }
 
-    /// A record was answered, without success: the URL is there, whatever it says.
-    pub fn answered(&mut self, now: Time) {
+    /// A record was answered, without success: the URL is there, whatever it says. `test` if it is the one that tests
+    /// an unhealthy URL: only that one lengthens the pause.
+    pub fn answered(&mut self, test: bool, now: Time) {
         self.failures = 0;
-        if self.closed_until.is_some() {
+        if test && self.closed_until.is_some() {
             self.pause(now);
         }
     }
@@ -96,11 +97,6 @@ impl Breaker {
         self.pauses = (self.pauses + 1).min(PAUSES.len());
         self.closed_until = Some(now + pause);
         self.testing = false;
-    }
-
-    /// Whether the URL counts as healthy.
-    pub fn is_healthy(&self) -> bool {
-        self.closed_until.is_none()
     }
 }
 
@@ -144,10 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn late_failures_of_records_sent_before_do_not_stretch_the_pause() {
+    fn late_failures_and_answers_of_records_sent_before_do_not_stretch_the_pause() {
         let mut breaker = Breaker::default();
         breaker.failed(3, false, at(0));
         breaker.failed(250, false, at(0));
+        breaker.answered(false, at(0));
         assert!(breaker.admits(at(1)));
+        assert!(breaker.sent());
+        breaker.answered(false, at(1));
+        assert!(!breaker.admits(at(9)), "one record tests it, not two");
+        breaker.answered(true, at(9));
+        assert!(!breaker.admits(at(10)) && breaker.admits(at(11)));
     }
 }

@@ -19,7 +19,7 @@ pub struct Flight {
     /// Its namespace and set, for the log.
     pub name: NameId,
     /// Requests that are not over.
-    pub pending: u16,
+    pub pending: usize,
     /// The source has its code already (another destination failed); what is still on its way ends by itself.
     pub answered: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].

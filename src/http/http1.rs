@@ -109,7 +109,7 @@ impl Http1 {
                 self.finish(Outcome::Response { status });
                 self.reused = true;
                 if !keep {
-                    self.close("the response asked for it");
+                    self.closed = true;
                 } else if unsent {
                     self.close("the peer answered before it had the whole request");
                 } else if rest {
@@ -135,8 +135,10 @@ impl Http1 {
                 }
             };
             self.finish(outcome);
+            self.close("the peer closed the connection");
         }
-        self.close("the peer closed the connection");
+        // A kept-alive connection that nobody uses is closed by its peer sooner or later.
+        self.closed = true;
     }
 
     /// See [`super::Exchange::transmit`].

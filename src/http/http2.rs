@@ -228,10 +228,15 @@ impl Http2 {
         if self.connection.is_none() {
             return;
         }
+        // One that nobody uses is closed by its peer sooner or later: no reason for a line in the log.
+        let is_ordinary = self.in_flight == 0 && self.why.is_none();
         self.wake.set();
         self.drive();
         self.poll_attempts(true);
         self.close("the peer closed the connection".to_owned(), FailureKind::Closed, true);
+        if is_ordinary {
+            self.why = None;
+        }
     }
 
     /// See [`super::Exchange::transmit`].

@@ -52,8 +52,6 @@ pub struct Snapshot {
     pub in_flight_bytes: u64,
     /// Open XDR connections.
     pub sources: usize,
-    /// Bytes of one read.
-    pub read_bytes: usize,
 }
 
 /// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.
@@ -84,6 +82,8 @@ impl Connector {
         let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
         let resolver = Resolver::start(&config)?;
         let shared = SharedLimits::new(&config, cores.len());
+        // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
+        // and the connector's own drop finds them draining.
         let mut connector = Connector {
             addresses,
             acceptors: Vec::new(),

@@ -1,4 +1,4 @@
-//! Messages from other threads to an executor: an accepted socket, the end.
+//! Messages from other threads to an executor: accepted sockets, then the end of the stream, which tells it to drain.
 //!
 //! A Unix socket pair and not a queue with a waker: the runtime's wakers must not leave their thread.
 
@@ -15,15 +15,12 @@ pub const MESSAGE_BYTES: usize = 8;
 pub enum Message {
     /// Serve this XDR connection: its descriptor, which is the executor's from now on.
     Serve(i32),
-    /// Stop taking frames, finish, end.
-    Drain,
 }
 
 impl Message {
     fn encode(self) -> [u8; MESSAGE_BYTES] {
         let (kind, fd) = match self {
             Message::Serve(fd) => (1u32, fd),
-            Message::Drain => (2, 0),
         };
         let mut bytes = [0; MESSAGE_BYTES];
         let (head, tail) = bytes.split_at_mut(4);
@@ -37,14 +34,13 @@ impl Message {
         let [a, b, c, d, e, f, g, h] = bytes;
         match u32::from_ne_bytes([a, b, c, d]) {
             1 => Some(Message::Serve(i32::from_ne_bytes([e, f, g, h]))),
-            2 => Some(Message::Drain),
             _ => None,
         }
     }
 }
 
 /// The sending end. Never waits: an executor that does not take its messages must not stop the others from getting
-/// theirs.
+/// theirs. About 270 messages wait in the socket pair.
 #[derive(Debug)]
 pub struct Control(UnixStream);
 
@@ -57,15 +53,16 @@ impl Control {
         Ok((Control(send), receive))
     }
 
-    /// Gives a connection away; it is closed if the executor does not take messages any more.
-    pub fn serve(&self, stream: TcpStream) -> io::Result<()> {
+    /// Gives a connection away; it comes back if the executor has no room for messages (`WouldBlock`) or takes no more.
+    pub fn serve(&self, stream: TcpStream) -> Result<(), (io::Error, TcpStream)> {
         let fd = stream.into_raw_fd();
-        self.send(Message::Serve(fd)).inspect_err(|_| drop(super::sys::adopt::<TcpStream>(fd)))
+        self.send(Message::Serve(fd)).map_err(|error| (error, super::sys::adopt(fd)))
     }
 
-    /// Tells the executor to drain.
+    /// Tells the executor to drain, after the connections that it was given. No message, since there may be no room for
+    /// one, and an executor that never hears of it never ends.
     pub fn drain(&self) -> io::Result<()> {
-        self.send(Message::Drain)
+        self.0.shutdown(std::net::Shutdown::Write)
     }
 
     fn send(&self, message: Message) -> io::Result<()> {
@@ -80,9 +77,24 @@ mod tests {
 
     #[test]
     fn messages_come_out_as_they_went_in() {
-        for message in [Message::Serve(7), Message::Serve(i32::MAX), Message::Drain] {
+        for message in [Message::Serve(7), Message::Serve(i32::MAX)] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }
         assert_eq!(Message::decode([0; MESSAGE_BYTES]), None);
+    }
+
+    #[test]
+    fn an_executor_with_no_room_for_messages_is_told_to_drain() {
+        use std::io::Read;
+        let (control, mut receive) = Control::pair().unwrap();
+        let mut sent = 0;
+        while control.send(Message::Serve(-1)).is_ok() {
+            sent += 1;
+        }
+        control.drain().unwrap();
+        receive.set_nonblocking(false).unwrap();
+        let mut bytes = Vec::new();
+        receive.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len(), sent * MESSAGE_BYTES);
     }
 }

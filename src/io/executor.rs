@@ -73,10 +73,19 @@ pub fn run(setup: Setup, ready: SyncSender<Result<(), String>>) {
             return;
         }
     };
-    let heartbeat = Arc::clone(&setup.heartbeat);
+    // An executor that panics ends by itself, and the main thread says so: it is not one that stands still.
+    let _end = EndOfPulse(Arc::clone(&setup.heartbeat));
     let _ = ready.send(Ok(()));
     executor.run(serve(setup, engine));
-    heartbeat.end();
+}
+
+/// Tells the watchdog that the executor has ended, in whichever way.
+struct EndOfPulse(Arc<Heartbeat>);
+
+impl Drop for EndOfPulse {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
@@ -126,11 +135,11 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             shell.carry_out(&mut engine);
             if now.since(published) >= IDLE_TICK {
                 published = now;
-                publish(snapshot, &mut engine, shell);
+                publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
             if late || engine.is_drained() && shell.source_tasks.get() == 0 {
-                publish(snapshot, &mut engine, shell);
+                publish(snapshot, &mut engine);
                 return;
             }
             engine.is_busy()
@@ -142,17 +151,16 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
     }
 }
 
-fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine, shell: &Shell) {
+fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
     let mut published = snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     published.counters = *engine.counters();
     published.cpu = sys::thread_cpu_time();
     published.in_flight = engine.in_flight();
     published.in_flight_bytes = engine.in_flight_bytes();
     published.sources = engine.source_count();
-    published.read_bytes = shell.scratch.try_borrow().map_or(0, |scratch| scratch.len());
 }
 
-/// Takes messages from the acceptor and the main thread until they are told to drain and beyond.
+/// Takes connections from the acceptors until their end says that the executor is to drain.
 async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream) {
     // SAFETY: the descriptor was owned by `control` and is owned by the stream from here on.
     let mut stream = unsafe { UnixStream::from_raw_fd(control.into_raw_fd()) };
@@ -174,7 +182,6 @@ async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream
         filled = 0;
         match Message::decode(bytes) {
             Some(Message::Serve(fd)) => open_source(&shell, fd),
-            Some(Message::Drain) => drain(&shell),
             None => {}
         }
     }

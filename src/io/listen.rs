@@ -19,6 +19,11 @@ const BACKLOG: i32 = 4096;
 /// Pause after an accept that failed for want of descriptors or memory: trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A burst of connections can be more than the messages that wait for a busy executor: the next try, and how many.
+/// Further ones wait in the backlog meanwhile.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+const FULL_TRIES: u32 = 100;
+
 /// A listening socket could not be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}{hint}")]
@@ -111,10 +116,18 @@ impl Placement {
             tracing::debug!(target: "server", "{peer}: connection dropped before its first byte: {error}");
             return;
         }
-        let Some(place) = self.choose() else { return };
-        if let Err(error) = place.control.serve(stream) {
+        let mut stream = stream;
+        let mut tries = FULL_TRIES;
+        while let Some(place) = self.choose() {
+            let Err((error, back)) = place.control.serve(stream) else { return };
             place.load.fetch_sub(1, Ordering::Relaxed);
-            tracing::error!(target: "server", "{peer}: connection closed, its executor takes no more: {error}");
+            tries -= 1;
+            if error.kind() != io::ErrorKind::WouldBlock || tries == 0 {
+                tracing::error!(target: "server", "{peer}: connection closed, its executor takes no more: {error}");
+                return;
+            }
+            stream = back;
+            std::thread::sleep(FULL_PAUSE);
         }
     }
 }
@@ -181,5 +194,44 @@ fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) 
                 std::thread::sleep(ACCEPT_PAUSE);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::control::{MESSAGE_BYTES, Message};
+    use super::super::sys;
+    use super::*;
+
+    #[test]
+    fn a_burst_of_connections_waits_for_a_busy_executor() {
+        const BURST: usize = 300; // A socket pair holds 278 messages.
+        let (control, mut receive) = Control::pair().unwrap();
+        receive.set_nonblocking(false).unwrap();
+        let load = Arc::<AtomicUsize>::default();
+        let placement = Placement::new(vec![Place { control, load: Arc::clone(&load) }], Duration::from_secs(60));
+        let busy = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            let mut taken: Vec<TcpStream> = Vec::new();
+            let mut message = [0; MESSAGE_BYTES];
+            while taken.len() < BURST && receive.read_exact(&mut message).is_ok() {
+                if let Some(Message::Serve(fd)) = Message::decode(message) {
+                    taken.push(sys::adopt(fd));
+                }
+            }
+            taken.len()
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..BURST {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (stream, peer) = listener.accept().unwrap();
+            placement.hand_over(stream, peer);
+        }
+        drop(placement);
+        assert_eq!(busy.join().unwrap(), BURST);
+        assert_eq!(load.load(Ordering::Relaxed), BURST);
     }
 }

@@ -14,18 +14,24 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// And this often while one cannot be resolved.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What the last look-up of each endpoint gave. Read when a connection is opened, not for a record.
+/// Addresses of one name that are tried.
+const TRIED: usize = 4;
+
+/// What the last look-up of each endpoint gave, best first. Read when a connection is opened, not for a record.
 #[derive(Debug)]
-pub struct Addresses(Vec<RwLock<Result<SocketAddr, String>>>);
+pub struct Addresses(Vec<RwLock<Found>>);
+
+/// Addresses of a name, at least one, or why there are none.
+type Found = Result<Arc<[SocketAddr]>, String>;
 
 impl Addresses {
-    /// The address of the endpoint, or why there is none.
-    pub fn get(&self, endpoint: usize) -> Result<SocketAddr, String> {
+    /// The addresses of the endpoint, or why there are none.
+    pub fn get(&self, endpoint: usize) -> Found {
         let entry = self.0.get(endpoint).ok_or_else(|| "no such endpoint".to_owned())?;
         entry.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn set(&self, endpoint: usize, found: Result<SocketAddr, String>) {
+    fn set(&self, endpoint: usize, found: Found) {
         if let Some(entry) = self.0.get(endpoint) {
             *entry.write().unwrap_or_else(std::sync::PoisonError::into_inner) = found;
         }
@@ -87,12 +93,13 @@ fn look_up(urls: &[Url], addresses: &Addresses) -> bool {
     for (endpoint, url) in urls.iter().enumerate() {
         let before = addresses.get(endpoint);
         let found = (url.host.as_str(), url.port).to_socket_addrs().map_err(|error| error.to_string());
-        match found.and_then(|mut all| all.next().ok_or_else(|| "it has no address".to_owned())) {
-            Ok(address) => {
-                if before.is_err() || before.as_ref().is_ok_and(|before| *before != address) {
-                    tracing::debug!(target: "server", "{url}: {} is {address}", url.host);
+        let found = found.map(|all| all.take(TRIED).collect::<Arc<[SocketAddr]>>());
+        match found.and_then(|all| if all.is_empty() { Err("it has no address".to_owned()) } else { Ok(all) }) {
+            Ok(all) => {
+                if before.as_ref() != Ok(&all) {
+                    tracing::debug!(target: "server", "{url}: {} is {all:?}", url.host);
                 }
-                addresses.set(endpoint, Ok(address));
+                addresses.set(endpoint, Ok(all));
             }
             Err(why) => {
                 failed = true;

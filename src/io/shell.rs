@@ -38,9 +38,10 @@ impl Clock {
     }
 }
 
-/// Wakers of tasks by the place of their entry in the engine.
+/// Wakers of tasks by the place of their entry in the engine, with that entry's generation: the task of an entry that
+/// is gone may run once more after its place was given away, and must not take the place's new waker with it.
 #[derive(Debug, Default)]
-struct Wakers(Vec<Option<Waker>>);
+struct Wakers(Vec<Option<(u32, Waker)>>);
 
 impl Wakers {
     fn set(&mut self, key: Key, waker: &Waker) {
@@ -48,15 +49,21 @@ impl Wakers {
         if place >= self.0.len() {
             self.0.resize(place + 1, None);
         }
-        if let Some(entry) = self.0.get_mut(place)
-            && !entry.as_ref().is_some_and(|known| known.will_wake(waker))
-        {
-            *entry = Some(waker.clone());
+        let Some(entry) = self.0.get_mut(place) else { return };
+        let is_known = entry.as_ref().is_some_and(|(generation, known)| {
+            // Generations wrap: the newer of two is less than half of all ahead.
+            let is_older = key.generation.wrapping_sub(*generation) > u32::MAX / 2;
+            is_older || *generation == key.generation && known.will_wake(waker)
+        });
+        if !is_known {
+            *entry = Some((key.generation, waker.clone()));
         }
     }
 
     fn wake(&self, key: Key) {
-        if let Some(Some(waker)) = self.0.get(key.slot as usize) {
+        if let Some(Some((generation, waker))) = self.0.get(key.slot as usize)
+            && *generation == key.generation
+        {
             waker.wake_by_ref();
         }
     }
@@ -178,5 +185,35 @@ impl Shell {
             .await;
             glommio::spawn_local(super::connection::run(Rc::clone(&self), connect)).detach();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_last_look_of_an_ended_task_does_not_take_the_wakes_of_the_next_user_of_its_place() {
+        let (old, new) = (Arc::<Count>::default(), Arc::<Count>::default());
+        let (old_key, new_key) = (Key { slot: 3, generation: 7 }, Key { slot: 3, generation: 8 });
+        let mut wakers = Wakers::default();
+        wakers.set(old_key, &Waker::from(Arc::clone(&old)));
+        wakers.wake(old_key);
+        wakers.set(new_key, &Waker::from(Arc::clone(&new)));
+        wakers.set(old_key, &Waker::from(Arc::clone(&old)));
+        wakers.wake(new_key);
+        wakers.wake(old_key);
+        assert_eq!((old.0.load(Ordering::Relaxed), new.0.load(Ordering::Relaxed)), (1, 1));
     }
 }

@@ -30,7 +30,7 @@ impl Heartbeat {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The executor has ended, as it should.
+    /// The executor has ended: nothing is left to watch.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }

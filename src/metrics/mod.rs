@@ -2,6 +2,8 @@
 
 use hdrhistogram::Histogram;
 
+use crate::format::Notes;
+
 /// Counts of one executor since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -54,7 +56,7 @@ pub struct Counters {
     /// Times that a source had to wait for room.
     pub pauses: u64,
     /// Values and names that no format could express as they were.
-    pub notes: u64,
+    pub notes: Notes,
 }
 
 /// Latencies are kept up to this, in microseconds; longer ones count as this long.
@@ -63,7 +65,8 @@ const LONGEST_MICROS: u64 = 60_000_000;
 /// Two significant digits: within 1 % at every size.
 const DIGITS: u8 = 2;
 
-/// Microseconds from the read that completed a frame to the release of its code.
+/// Microseconds from the read that completed a frame to its last destination's success; its code may have to wait for
+/// those of records before it.
 #[derive(Debug, Clone)]
 pub struct Latency(Option<Histogram<u32>>);
 

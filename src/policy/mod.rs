@@ -1,10 +1,10 @@
 //! What to do with a record: where it goes, or why it goes nowhere.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::model::Routing;
 
-/// Pairs of namespace and set that were warned about; beyond it a warning may repeat in silence.
+/// Pairs of namespace and set that are warned about; further ones are skipped without a warning.
 const WARNED_LIMIT: usize = 1024;
 
 /// Where a record goes.
@@ -22,13 +22,16 @@ pub enum Route<'a> {
 #[derive(Debug)]
 pub struct Policy {
     routing: Option<Routing>,
-    warned: HashSet<(Vec<u8>, Vec<u8>)>,
+    /// Sets by namespace.
+    warned: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
+    /// Pairs in it.
+    count: usize,
 }
 
 impl Policy {
     /// The policy for `routing`.
     pub fn new(routing: Option<Routing>) -> Policy {
-        Policy { routing, warned: HashSet::new() }
+        Policy { routing, warned: HashMap::new(), count: 0 }
     }
 
     /// The route of a record.
@@ -40,10 +43,14 @@ impl Policy {
         }
     }
 
-    /// Whether a record without a route is the first of its namespace and set.
+    /// Whether a record without a route is the first of its namespace and set. Allocates for the first one only.
     pub fn is_first_unrouted(&mut self, namespace: &[u8], set: &[u8]) -> bool {
-        let pair = (namespace.to_vec(), set.to_vec());
-        self.warned.len() < WARNED_LIMIT && self.warned.insert(pair)
+        let is_known = self.warned.get(namespace).is_some_and(|sets| sets.contains(set));
+        if is_known || self.count == WARNED_LIMIT {
+            return false;
+        }
+        self.count += 1;
+        self.warned.entry(namespace.to_vec()).or_default().insert(set.to_vec())
     }
 }
 

@@ -15,7 +15,25 @@ use crate::wire::ack;
 /// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
 const CONNECTING_AT_ONCE: usize = 16;
 
+/// Why a record cannot be sent. Made for each of them while a destination is down, so it is put in words only for the
+/// lines that are written.
+pub(super) struct NoWay {
+    destination: usize,
+    /// A URL is healthy, and its queue is full.
+    full: bool,
+}
+
 impl Engine {
+    /// Puts a [`NoWay`] in words.
+    pub(super) fn explain(&self, why: &NoWay) -> String {
+        let name = self.destinations.get(why.destination).map_or("", |destination| destination.name.as_str());
+        if why.full {
+            format!("destination {name}: max-request-queued-per-endpoint records wait already")
+        } else {
+            format!("destination {name}: no healthy URL")
+        }
+    }
+
     /// Number of destinations of a record's route.
     pub(super) fn route_len(&self) -> usize {
         match self.policy.route() {
@@ -26,10 +44,11 @@ impl Engine {
 
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
-    pub(super) fn no_way(&mut self, now: Time) -> Option<String> {
+    pub(super) fn no_way(&mut self, now: Time) -> Option<NoWay> {
         for position in 0..self.route_len() {
             let Route::To(list) = self.policy.route() else { return None };
-            let destination = list.get(position).and_then(|index| self.destinations.get(*index))?;
+            let index = *list.get(position)?;
+            let destination = self.destinations.get(index)?;
             let mut usable = false;
             let mut full = false;
             for index in &destination.endpoints {
@@ -44,12 +63,7 @@ impl Engine {
                 }
             }
             if !usable {
-                let name = &destination.name;
-                return Some(if full {
-                    format!("destination {name}: max-request-queued-per-endpoint records wait already")
-                } else {
-                    format!("destination {name}: no healthy URL")
-                });
+                return Some(NoWay { destination: index, full });
             }
         }
         None
@@ -156,7 +170,8 @@ impl Engine {
             endpoint.queue.push_front(key);
             connection.in_ready = false;
             endpoint.ready.retain(|ready| *ready != connection_key);
-            return;
+            // Nothing may ever be heard of it again: without this it would keep its place among the connections.
+            return self.settle_connection(connection_key, now);
         }
         attempt.stage = Stage::Sent(connection_key);
         attempt.sent_at = now;

@@ -170,13 +170,13 @@ impl Engine {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
-                    record.identity(), more(left_out));
+                    record.identity(), more(left_out), why = self.explain(&why));
             }
             return Verdict::Answer(ack::TEMPORARY);
         }
         let out = self.bodies.buffer();
         let start = out.len();
-        match self.formatter.encode(record, now.unix_ms, out, &mut self.notes) {
+        match self.formatter.encode(record, now.unix_ms, out, &mut self.counters.notes) {
             Ok(()) => Verdict::Deliver(Accepted {
                 digest: *record.digest,
                 name: self.names.id(record),
@@ -230,7 +230,8 @@ impl Engine {
         self.deadlines.add(&mut self.flights, flight_key, arrived + self.limits.record_deadline);
         let mut next = None;
         let mut pending = 0;
-        for position in (0..self.route_len()).rev() {
+        let wanted = self.route_len();
+        for position in (0..wanted).rev() {
             let Some((destination, endpoint)) = self.choose(position, now) else { continue };
             let attempt = Attempt {
                 flight: flight_key,
@@ -251,10 +252,13 @@ impl Engine {
                 pending += 1;
             }
         }
-        assert_eq!(pending, self.route_len(), "a record is started when each destination has room");
         if let Some(flight) = self.flights.get_mut(flight_key) {
             flight.first = next;
-            flight.pending = u16::try_from(pending).unwrap_or(u16::MAX);
+            flight.pending = pending;
+        }
+        if pending < wanted {
+            // Each had room a moment ago; a record that reached only some must never be answered 0.
+            return self.end_flight(flight_key, now);
         }
         if let Some(first) = next {
             self.batch.push(Encoded { first, body });

@@ -16,6 +16,8 @@ mod intake;
 mod outcome;
 mod setup;
 mod sources;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::VecDeque;
@@ -30,7 +32,7 @@ use super::names::Names;
 use super::source::Source;
 use super::table::{Key, Table};
 use crate::config::model::Limits;
-use crate::format::{Formatter, Notes};
+use crate::format::Formatter;
 use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
@@ -129,7 +131,6 @@ pub struct Engine {
     frame_limits: FrameLimits,
     policy: Policy,
     formatter: Formatter,
-    notes: Notes,
     names: Names,
     /// Made for the first compressed frame.
     inflater: Option<Inflater>,
@@ -192,7 +193,7 @@ impl Engine {
         &self.counters
     }
 
-    /// From frame to code, for records that were delivered.
+    /// From frame to the last success, for records that were delivered.
     pub fn latency(&self) -> &Latency {
         &self.latency
     }

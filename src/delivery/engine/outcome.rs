@@ -39,7 +39,7 @@ impl Engine {
 
     fn take_outcome(&mut self, key: Key, outcome: Outcome, now: Time) {
         let Some(attempt) = self.attempts.get(key) else { return };
-        let (destination, endpoint) = (attempt.destination, attempt.endpoint);
+        let (destination, endpoint, test) = (attempt.destination, attempt.endpoint, attempt.test);
         match outcome {
             Outcome::Response { status } => {
                 let success = self.destinations.get(destination).is_some_and(|entry| entry.success.contains(status));
@@ -50,7 +50,7 @@ impl Engine {
                 } else {
                     self.counters.responses_other += 1;
                     if let Some(entry) = self.endpoints.get_mut(endpoint) {
-                        entry.breaker.answered(now);
+                        entry.breaker.answered(test, now);
                     }
                     self.report_failure(key, &format_args!("status {status}"), now);
                     self.attempt_failed(key, ack::TEMPORARY);

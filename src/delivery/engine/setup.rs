@@ -12,7 +12,7 @@ use super::super::names::Names;
 use super::super::table::Table;
 use super::{Engine, Limited};
 use crate::config::model::Config;
-use crate::format::{Formatter, Notes};
+use crate::format::Formatter;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
@@ -95,7 +95,6 @@ impl Engine {
             limits: config.limits.clone(),
             policy: Policy::new(config.routing.clone()),
             formatter,
-            notes: Notes::default(),
             names: Names::default(),
             inflater: None,
             destinations,

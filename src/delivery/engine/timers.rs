@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::flight::Stage;
+use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
@@ -55,8 +55,10 @@ impl Engine {
         let mut any = false;
         while let Some(key) = self.deadlines.expired(now) {
             any = true;
-            self.counters.deadlines += 1;
-            if let Some(left_out) = self.limited.deadline.allow(now) {
+            // One that was answered when another destination failed has missed nothing: only its calls end here.
+            let is_open = self.flights.get(key).is_some_and(|flight| !flight.answered);
+            self.counters.deadlines += u64::from(is_open);
+            if is_open && let Some(left_out) = self.limited.deadline.allow(now) {
                 let flight = self.flights.get(key);
                 let name = flight.map_or("", |flight| self.names.text(flight.name));
                 let first = flight.and_then(|flight| flight.first).and_then(|first| self.attempts.get(first));
@@ -73,7 +75,7 @@ impl Engine {
     }
 
     /// Ends a record and all its attempts, answered 11 unless it has its code.
-    fn end_flight(&mut self, key: Key, now: Time) {
+    pub(super) fn end_flight(&mut self, key: Key, now: Time) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         let answered = std::mem::replace(&mut flight.answered, true);
         let (source, number, mut next) = (flight.source, flight.number, flight.first);
@@ -84,15 +86,24 @@ impl Engine {
             let Some(attempt) = self.attempts.get(attempt_key) else { break };
             next = attempt.sibling;
             let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
+            let had_time = self.had_time(attempt, now);
             if let Stage::Sent(_) = stage {
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
-            if let Stage::Sent(_) = stage {
+            if matches!(stage, Stage::Sent(_)) && (test || had_time) {
                 self.endpoint_failed(endpoint, test, now);
             }
         }
         self.finish_flight(key);
+    }
+
+    /// Whether a call that ends at its record's deadline says something about its URL. Where more arrives than is
+    /// answered, records leave the queue just before their deadline: to count those would make every busy URL
+    /// unhealthy and its queue be thrown away.
+    fn had_time(&self, attempt: &Attempt, now: Time) -> bool {
+        let call = self.destinations.get(attempt.destination).map_or(Duration::ZERO, |entry| entry.call_timeout);
+        now.since(attempt.sent_at) >= call.min(self.limits.record_deadline) / 2
     }
 
     /// Queue entries of records that are over leave from the front.

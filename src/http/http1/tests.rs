@@ -213,3 +213,23 @@ fn connection_close_takes_no_further_request() {
     assert_eq!((exchange.state(), exchange.capacity()), (State::Closed, 0));
     assert!(exchange.submit(ticket(2), request()).is_err());
 }
+
+#[test]
+fn an_ordinary_end_has_no_reason_that_would_be_logged() {
+    let mut idle = exchange();
+    send(&mut idle, 1);
+    idle.receive(OK);
+    assert!(idle.next_outcome().is_some());
+    idle.end();
+    assert_eq!((idle.state(), idle.why_closed()), (State::Closed, None));
+
+    let mut asked = exchange();
+    send(&mut asked, 1);
+    asked.receive(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!((asked.state(), asked.why_closed()), (State::Closed, None));
+
+    let mut cut = exchange();
+    send(&mut cut, 1);
+    cut.end();
+    assert!(cut.why_closed().is_some());
+}

@@ -1,0 +1,197 @@
+//! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
+
+use std::net::SocketAddr;
+
+use ringpost_load::record::{Generator, RecordSpec};
+
+use super::*;
+use crate::config::model::{
+    Config, Cores, Destination as Settings, Executors, Format, LogFormat, Logging, Protocol, Routing, Service,
+    StatusSet, Url,
+};
+use crate::time::Now;
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const BUSY: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+
+/// Destinations with one URL each, HTTP/1.1, two connections, a call time-out of 5 s.
+fn config(destinations: usize) -> Config {
+    let destination = |index| Settings {
+        name: format!("d{index}"),
+        urls: vec![Url { host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
+        protocol: Protocol::Http1,
+        call_timeout: Duration::from_secs(5),
+        connect_timeout: Duration::from_millis(300),
+        max_connections_per_endpoint: 2,
+        max_request_queued_per_endpoint: 100,
+        http2_max_concurrent_streams: 256,
+        success: StatusSet::successful(),
+    };
+    Config {
+        service: Service {
+            addresses: Vec::new(),
+            ports: vec![0],
+            max_concurrent_records: 1000,
+            socket_receive_buffer_bytes: None,
+        },
+        destinations: (0..destinations).map(destination).collect(),
+        routing: Some(Routing::Destinations((0..destinations).collect())),
+        format: Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true },
+        logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
+        executors: Executors {
+            cores: Cores::All,
+            pin: false,
+            in_flight_bytes: 64 << 20,
+            heartbeat_limit: Duration::from_secs(5),
+            busy_poll: Duration::ZERO,
+        },
+        limits: Limits::default(),
+    }
+}
+
+/// An engine with one source.
+struct Rig {
+    engine: Engine,
+    source: Key,
+    frames: Generator,
+    sent: u64,
+    now: Time,
+}
+
+impl Rig {
+    fn new(config: &Config) -> Rig {
+        let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
+        let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
+        let frames = Generator::new(&RecordSpec::default()).unwrap();
+        Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100) }
+    }
+
+    fn after(&mut self, millis: u64) {
+        self.now = self.now + Duration::from_millis(millis);
+    }
+
+    /// Sends so many records in one read.
+    fn send(&mut self, records: u64) {
+        let mut bytes = Vec::new();
+        for _ in 0..records {
+            self.frames.write(self.sent, 0, &mut bytes);
+            self.sent += 1;
+        }
+        self.engine.source_receive(self.source, &bytes, Now { monotonic: self.now, unix_ms: 0 });
+    }
+
+    /// Opens the connections that the engine asks for, by endpoint.
+    fn connect(&mut self) -> Vec<Connect> {
+        let mut opened = Vec::new();
+        while let Some(connect) = self.engine.next_connect() {
+            self.engine.connection_opened(connect.connection, self.now);
+            self.write(connect.connection);
+            opened.push(connect);
+        }
+        opened.sort_by_key(|connect| connect.endpoint);
+        opened
+    }
+
+    fn write(&mut self, connection: Key) {
+        let mut out = Vec::new();
+        self.engine.connection_output(connection, &mut out);
+    }
+
+    fn answer(&mut self, connection: Key, response: &[u8]) {
+        self.engine.connection_receive(connection, response, self.now);
+        self.write(connection);
+    }
+
+    fn tick(&mut self) {
+        self.engine.tick(self.now);
+    }
+
+    /// Codes that have come since the last call.
+    fn codes(&mut self) -> Vec<u8> {
+        let bytes = self.engine.source_output(self.source).to_vec();
+        self.engine.source_wrote(self.source, bytes.len());
+        bytes.chunks(30).map(|ack| ack[13]).collect()
+    }
+}
+
+#[test]
+fn a_destination_that_is_routed_to_twice_and_has_room_once_fails_the_record_and_not_the_process() {
+    let mut config = config(1);
+    config.routing = Some(Routing::Destinations(vec![0, 0]));
+    config.destinations[0].max_request_queued_per_endpoint = 1;
+    let mut rig = Rig::new(&config);
+    rig.send(1);
+    assert_eq!(rig.codes(), [11]);
+    assert_eq!(rig.engine.counts().flights, 0);
+    assert_eq!(rig.engine.counts().queued, 0);
+}
+
+#[test]
+fn a_record_that_was_answered_before_its_deadline_is_no_missed_deadline() {
+    let mut config = config(2);
+    config.destinations.iter_mut().for_each(|destination| destination.call_timeout = Duration::from_secs(20));
+    let mut rig = Rig::new(&config);
+    rig.send(1);
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, BUSY);
+    assert_eq!(rig.codes(), [11]);
+    rig.after(7_000);
+    rig.tick();
+    assert_eq!(rig.engine.counts().flights, 0);
+    assert_eq!(rig.engine.counters().deadlines, 0);
+}
+
+#[test]
+fn records_that_spent_their_time_in_the_queue_do_not_make_a_busy_url_unhealthy() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 4;
+    let mut rig = Rig::new(&config);
+    rig.send(8);
+    let connections = rig.connect();
+    rig.after(4_900);
+    connections.iter().for_each(|connect| rig.answer(connect.connection, OK));
+    rig.after(2_100);
+    rig.tick();
+    assert_eq!(rig.codes(), [0, 0, 0, 0, 11, 11, 11, 11]);
+    rig.send(1);
+    assert_eq!(rig.codes(), [0u8; 0], "it is sent, not refused");
+    assert_eq!(rig.engine.counters().refused, 0);
+}
+
+#[test]
+fn a_url_that_never_answers_becomes_unhealthy_by_deadlines_too() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 4;
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    let mut rig = Rig::new(&config);
+    rig.send(4);
+    rig.connect();
+    rig.after(7_000);
+    rig.tick();
+    rig.send(1);
+    assert_eq!(rig.codes(), [11; 5]);
+    assert_eq!(rig.engine.counters().refused, 1);
+}
+
+#[test]
+fn frames_that_wait_for_a_place_in_the_window_age_from_the_read_that_brought_them() {
+    let mut config = config(1);
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    config.destinations[0].max_request_queued_per_endpoint = 100_000;
+    config.service.max_concurrent_records = 100_000;
+    config.executors.in_flight_bytes = 1 << 30;
+    let mut rig = Rig::new(&config);
+    let limit = super::super::source::WINDOW_LIMIT as u64;
+    rig.send(limit + 1);
+    let connections = rig.connect();
+    rig.after(3_000);
+    rig.answer(connections[0].connection, OK);
+    rig.answer(connections[1].connection, OK);
+    assert_eq!(rig.codes(), [0, 0]);
+    let now = rig.now;
+    assert_eq!(rig.engine.source_input(rig.source, now), Input::Resume);
+    rig.engine.source_receive(rig.source, &[], Now { monotonic: now, unix_ms: 0 });
+    rig.after(4_000);
+    rig.tick();
+    assert_eq!(rig.engine.counts().flights, 0, "7 s after the read that brought it");
+}
