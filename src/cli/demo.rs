@@ -68,6 +68,9 @@ fn try_demo(args: &DemoArgs) -> Result<u64, Box<dyn std::error::Error>> {
     let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6;
     let cpu_us_per_record = (report.records_acked > 0).then(|| cpu / report.records_acked as f64);
     print_report(args, &report, cpu_us_per_record)?;
+    if report.lost == 0 && report.records_acked < report.records_sent {
+        return Err(format!("{} records were sent and never acked", report.records_sent - report.records_acked).into());
+    }
     Ok(report.lost)
 }
 

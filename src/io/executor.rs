@@ -98,7 +98,9 @@ fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
         ));
     }
     let engine = Engine::new(&setup.config, &setup.shared, setup.index).map_err(|error| error.to_string())?;
-    let executor = LocalExecutorBuilder::new(Placement::Unbound)
+    // The runtime spins (`busy-poll`) only on a thread that it has bound itself.
+    let placement = setup.core.map_or(Placement::Unbound, Placement::Fixed);
+    let executor = LocalExecutorBuilder::new(placement)
         .name("ringpost")
         .preempt_timer(PREEMPTION)
         .io_memory(IO_MEMORY)

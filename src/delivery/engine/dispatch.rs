@@ -20,7 +20,7 @@ const CONNECTING_AT_ONCE: usize = 16;
 pub(super) struct NoWay {
     destination: usize,
     /// A URL is healthy, and its queue is full.
-    full: bool,
+    pub(super) full: bool,
 }
 
 impl Engine {

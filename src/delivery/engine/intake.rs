@@ -166,7 +166,14 @@ impl Engine {
                 return Verdict::Answer(ack::OK);
             }
         }
-        if let Some(why) = self.no_way(now.monotonic) {
+        let mut no_way = self.no_way(now.monotonic);
+        if no_way.as_ref().is_some_and(|no_way| no_way.full) {
+            // What this batch queued so far may find free streams: only what has to wait counts against the limit.
+            self.flush_batch();
+            self.pump_touched(now.monotonic);
+            no_way = self.no_way(now.monotonic);
+        }
+        if let Some(why) = no_way {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
