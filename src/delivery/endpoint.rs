@@ -79,6 +79,17 @@ impl Endpoint {
         }
     }
 
+    /// One connection fewer is in this stage.
+    pub fn leave(&mut self, stage: ConnectionStage) {
+        let count = match stage {
+            ConnectionStage::Connecting => &mut self.connecting,
+            ConnectionStage::Open => &mut self.open,
+            ConnectionStage::Draining => &mut self.draining,
+            ConnectionStage::Closed => return,
+        };
+        *count = count.saturating_sub(1);
+    }
+
     /// How many connections to open now: enough for what is queued, within the share. Each can take `streams`.
     pub fn wanted(&self, streams: usize) -> usize {
         let queued = usize::try_from(self.queued.used()).unwrap_or(usize::MAX);

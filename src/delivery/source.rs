@@ -106,9 +106,4 @@ impl Source {
     pub fn is_flushed(&self) -> bool {
         self.window.is_empty() && self.written == self.acks.len()
     }
-
-    /// Whether acks wait to be written or could be.
-    pub fn has_output(&self) -> bool {
-        self.written < self.acks.len() || self.window.is_ready()
-    }
 }

@@ -21,7 +21,7 @@ impl Engine {
         connection.opened = Some(now);
         connection.heard = now;
         if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-            endpoint.connecting = endpoint.connecting.saturating_sub(1);
+            endpoint.leave(ConnectionStage::Connecting);
             endpoint.open += 1;
         }
         self.counters.connections_opened += 1;
@@ -35,7 +35,7 @@ impl Engine {
         let Some(connection) = self.connections.remove(key) else { return };
         let index = connection.endpoint;
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
-        endpoint.connecting = endpoint.connecting.saturating_sub(1);
+        endpoint.leave(ConnectionStage::Connecting);
         self.counters.connections_failed += 1;
         if let Some(left_out) = self.limited.connect.allow(now) {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
@@ -87,12 +87,7 @@ impl Engine {
         if let Some(mut connection) = self.connections.remove(key) {
             self.budget.recharge(&mut connection.charged, 0);
             if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-                match connection.stage {
-                    ConnectionStage::Connecting => endpoint.connecting = endpoint.connecting.saturating_sub(1),
-                    ConnectionStage::Open => endpoint.open = endpoint.open.saturating_sub(1),
-                    ConnectionStage::Draining => endpoint.draining = endpoint.draining.saturating_sub(1),
-                    ConnectionStage::Closed => {}
-                }
+                endpoint.leave(connection.stage);
             }
             self.touch(connection.endpoint);
         }
@@ -126,10 +121,7 @@ impl Engine {
                     tracing::info!(target: "server", "{url}: connection closed: {why}{}", more(left_out));
                 }
                 if let Some(endpoint) = self.endpoints.get_mut(index) {
-                    match stage {
-                        ConnectionStage::Draining => endpoint.draining = endpoint.draining.saturating_sub(1),
-                        _ => endpoint.open = endpoint.open.saturating_sub(1),
-                    }
+                    endpoint.leave(stage);
                     endpoint.ready.retain(|ready| *ready != key);
                 }
                 self.take_outcomes(key, now);
@@ -149,7 +141,7 @@ impl Engine {
         connection.in_ready = false;
         let index = connection.endpoint;
         if let Some(endpoint) = self.endpoints.get_mut(index) {
-            endpoint.open = endpoint.open.saturating_sub(1);
+            endpoint.leave(ConnectionStage::Open);
             endpoint.draining += 1;
             endpoint.ready.retain(|ready| *ready != key);
         }
