@@ -58,8 +58,8 @@ pub fn message(data: &[u8]) {
     for bin in record.bins {
         let _ = (bin.lut_ms(), bin.particle());
     }
-    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true };
-    for format in [Format::Json { stringify_map_keys: true }, flat] {
+    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true, text: Default::default() };
+    for format in [Format::Json { stringify_map_keys: true, text: Default::default() }, flat] {
         let mut formatter = Formatter::new(&format, DECODE_LIMITS);
         let (mut out, mut notes) = (b"kept".to_vec(), Notes::default());
         match formatter.encode(&record, 1_700_000_000_000, &mut out, &mut notes) {

@@ -12,8 +12,8 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
-    Config, Cores, Destination, Executors, Format, Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Service,
-    StatusSet, Url,
+    Config, ContentErrors, Cores, Destination, Executors, Format, Headers, Limits, LogFormat, LogLevel, Logging,
+    Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
 };
 use crate::io::{Connector, Snapshot};
 use crate::logging;
@@ -170,6 +170,9 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
         max_request_queued_per_endpoint: 32_768,
         http2_max_concurrent_streams: 256,
         success: StatusSet::successful(),
+        permanent: StatusSet::empty(),
+        gzip_above: None,
+        headers: Headers::default(),
     };
     Config {
         service: Service {
@@ -179,11 +182,9 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
             socket_receive_buffer_bytes: None,
         },
         destinations: vec![destination],
-        routing: Some(Routing::Destinations(vec![0])),
-        format: match args.format {
-            DemoFormat::Json => Format::Json { stringify_map_keys: true },
-            DemoFormat::FlatJson => Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true },
-        },
+        rules: Rules::same_for_all(Routing::Destinations(vec![0]), format(args)),
+        content_errors: ContentErrors::default(),
+        rejected: None,
         logging: quiet_log(),
         executors: Executors {
             cores: Cores::Count(args.executors.unwrap_or(1) as usize),
@@ -193,6 +194,16 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
             busy_poll: Duration::ZERO,
         },
         limits: Limits::default(),
+    }
+}
+
+fn format(args: &DemoArgs) -> Format {
+    let text = TextRules::default();
+    match args.format {
+        DemoFormat::Json => Format::Json { stringify_map_keys: true, text },
+        DemoFormat::FlatJson => {
+            Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true, text }
+        }
     }
 }
 

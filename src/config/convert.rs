@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::fault::shown;
-use super::model::{Config, Cores, Executors, Format, Limits, LogFormat, LogLevel, Logging};
+use super::model::{
+    Config, Cores, Executors, Format, Limits, LogFormat, LogLevel, Logging, Overrides, Rules, TextRules,
+};
 use super::value;
 use super::view::{View, word};
 use super::yaml::{Kind, Node};
@@ -26,7 +28,17 @@ pub fn convert(context: &mut Context<'_>, root: &Node) -> Config {
     let format = format(context, &root);
     let logging = logging(context, &root);
     let executors = executors(context, &root, &limits);
-    Config { service, destinations, routing, format, logging, executors, limits }
+    let top = Overrides { routing, format: Some(format), ..Overrides::default() };
+    Config {
+        service,
+        destinations,
+        rules: Rules { top, ..Rules::default() },
+        content_errors: Default::default(),
+        rejected: None,
+        logging,
+        executors,
+        limits,
+    }
 }
 
 fn limits(context: &mut Context<'_>, root: &View<'_>) -> Limits {
@@ -108,7 +120,7 @@ fn read_cores(node: &Node) -> Result<Cores, String> {
 
 fn format(context: &mut Context<'_>, root: &View<'_>) -> Format {
     let example = "`format: { mode: flat-json, metadata-key: metadata }`";
-    let fallback = Format::Json { stringify_map_keys: true };
+    let fallback = Format::Json { stringify_map_keys: true, text: TextRules::default() };
     // The early spelling: the mode alone.
     if let Some(entry) = root.find("format").filter(|entry| entry.value.text().is_some() && !entry.value.is_null()) {
         context.lines.push(("format.mode".to_owned(), entry.key_at.line));
@@ -139,7 +151,9 @@ fn format(context: &mut Context<'_>, root: &View<'_>) -> Format {
     let stringify_map_keys = view.boolean(context, "stringify-map-keys", true);
     let metadata_key = view.read(context, "metadata-key", None, |node| value::text(node).map(Some));
     match (mode, metadata_key) {
-        (Some(Mode::FlatJson), Some(metadata_key)) => Format::FlatJson { metadata_key, stringify_map_keys },
+        (Some(Mode::FlatJson), Some(metadata_key)) => {
+            Format::FlatJson { metadata_key, stringify_map_keys, text: TextRules::default() }
+        }
         (Some(Mode::FlatJson), None) => {
             if view.find("metadata-key").is_none() {
                 let message = "missing, and flat-json needs it; write `metadata-key: metadata`".to_owned();
@@ -151,7 +165,7 @@ fn format(context: &mut Context<'_>, root: &View<'_>) -> Format {
             if mode.is_some() && metadata_key.is_some() {
                 view.warn(context, "metadata-key", "has no effect with `mode: json`; take it out".to_owned());
             }
-            Format::Json { stringify_map_keys }
+            Format::Json { stringify_map_keys, text: TextRules::default() }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::fault::{shown, shown_key};
 use super::keys::{name_fault, nearest};
-use super::model::{Destination, Limits, Protocol, Routing, StatusSet, Url};
+use super::model::{Destination, Headers, Limits, Protocol, Routing, StatusSet, Url};
 use super::value;
 use super::view::{View, in_range};
 use super::yaml::{Kind, Node};
@@ -89,6 +89,9 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
             MAX_STREAMS,
         ),
         success: success(context, view),
+        permanent: StatusSet::empty(),
+        gzip_above: None,
+        headers: Headers::default(),
     }
 }
 

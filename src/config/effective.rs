@@ -24,7 +24,9 @@ pub fn print(loaded: &Loaded, cores: &Result<Vec<usize>, String>) -> String {
         one_destination(&mut page, destination, cores.as_ref().map_or(1, Vec::len));
     }
     routing(&mut page, config);
-    format(&mut page, &config.format);
+    if let Some(written) = &config.rules.top.format {
+        format(&mut page, written);
+    }
     logging(&mut page, config);
     executors(&mut page, config, cores);
     limits(&mut page, config);
@@ -102,7 +104,7 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
 }
 
 fn routing(page: &mut Page<'_>, config: &Config) {
-    match &config.routing {
+    match &config.rules.top.routing {
         None => page.setting(0, &[], "routing", "null", ": every record is acked, and none is delivered"),
         Some(Routing::Skip) => {
             page.section(0, "routing");
@@ -121,15 +123,16 @@ fn routing(page: &mut Page<'_>, config: &Config) {
 fn format(page: &mut Page<'_>, format: &Format) {
     page.section(0, "format");
     let stringify = match format {
-        Format::Json { stringify_map_keys } => {
+        Format::Json { stringify_map_keys, .. } => {
             page.one(1, "format", "mode", "json");
             stringify_map_keys
         }
-        Format::FlatJson { metadata_key, stringify_map_keys } => {
+        Format::FlatJson { metadata_key, stringify_map_keys, .. } => {
             page.one(1, "format", "mode", "flat-json");
             page.one(1, "format", "metadata-key", &quoted(metadata_key));
             stringify_map_keys
         }
+        _ => return,
     };
     page.one(1, "format", "stringify-map-keys", &stringify.to_string());
 }

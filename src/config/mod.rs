@@ -28,6 +28,7 @@ use std::io::Read;
 use std::path::Path;
 
 use context::Context;
+pub(crate) use context::join;
 pub use fault::Fault;
 pub use value::{show_cores, show_duration, show_size};
 use yaml::Pos;

@@ -1,5 +1,11 @@
 //! The configuration as the rest of the program reads it: validated, defaults filled in, units converted once.
 
+mod headers;
+mod rules;
+
+pub use headers::{Header, HeaderValue, Headers, Secret};
+pub use rules::{Level, NamespaceRules, Overrides, PortRules, Resolved, Rules};
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,10 +17,12 @@ pub struct Config {
     pub service: Service,
     /// Where records go, in the order of the file.
     pub destinations: Vec<Destination>,
-    /// Which destinations a record goes to; `None`: no route, records are skipped with a warning.
-    pub routing: Option<Routing>,
-    /// How a record is written.
-    pub format: Format,
+    /// Routing, format, bin transforms and batching, which can differ by port, namespace and set.
+    pub rules: Rules,
+    /// How a record is answered that cannot be decoded or expressed.
+    pub content_errors: ContentErrors,
+    /// Where such records are kept; `None`: nowhere.
+    pub rejected: Option<Rejected>,
     /// Where log lines go.
     pub logging: Logging,
     /// Cores and memory.
@@ -57,6 +65,12 @@ pub struct Destination {
     pub http2_max_concurrent_streams: u32,
     /// Status codes that count as success; 200 to 299 unless set.
     pub success: StatusSet,
+    /// Status codes that say that the record will never be taken: answered 10. None unless set.
+    pub permanent: StatusSet,
+    /// `compression: gzip`: bodies of more than so many bytes are compressed; `None`: none are.
+    pub gzip_above: Option<u64>,
+    /// `headers`, and whether `aerospike-digest` is sent.
+    pub headers: Headers,
 }
 
 /// An `http` URL, taken apart.
@@ -152,21 +166,160 @@ pub enum Routing {
     Skip,
 }
 
-/// `format`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `format`: how a record is written.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Format {
     /// Typed JSON.
     Json {
-        /// Numbers as map keys become strings; true unless set.
+        /// Numbers as map keys become strings; true unless set. JSON has no other keys, so that it changes nothing.
         stringify_map_keys: bool,
+        /// Text and doubles that JSON cannot hold.
+        text: TextRules,
     },
     /// Flat JSON.
     FlatJson {
         /// The member that holds the metadata object.
         metadata_key: String,
-        /// Numbers as map keys become strings; true unless set.
+        /// As for [`Format::Json`].
         stringify_map_keys: bool,
+        /// Text and doubles that JSON cannot hold.
+        text: TextRules,
     },
+    /// MessagePack arrays, version 1.
+    MessagePack {
+        /// Deletes carry generation and last-update time; false unless set.
+        delete_metadata: bool,
+        /// Text that is not UTF-8.
+        invalid_utf8: InvalidUtf8,
+    },
+    /// Avro, raw datums of one schema.
+    Avro(Avro),
+    /// The frame as it came in; the official default.
+    Xdr,
+}
+
+/// `format` with `mode: avro`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Avro {
+    /// The schema, checked and compiled.
+    pub schema: crate::format::AvroSchema,
+    /// Where the schema was read, when it was given as `schema-file`.
+    pub schema_file: Option<PathBuf>,
+    /// The field that holds the metadata; `None`: top-level fields of their own.
+    pub metadata_key: Option<String>,
+    /// Numbers as map keys become strings; true unless set. Otherwise such a record does not fit.
+    pub stringify_map_keys: bool,
+    /// Text that is not UTF-8.
+    pub invalid_utf8: InvalidUtf8,
+}
+
+/// What becomes of text and doubles that a text format cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextRules {
+    /// `invalid-utf8`.
+    pub invalid_utf8: InvalidUtf8,
+    /// `non-finite-floats: null`: NaN and infinities become null, not strings.
+    pub non_finite_as_null: bool,
+}
+
+/// `format.invalid-utf8`: text (values, names, keys) with bytes that are not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvalidUtf8 {
+    /// Each sequence becomes U+FFFD; counted.
+    #[default]
+    Replace,
+    /// The whole text as standard Base64; counted.
+    Base64,
+    /// The record is not delivered: a content error.
+    Reject,
+}
+
+/// `bin-transforms`: which bins are delivered, and under which names. In this order: include and exclude, by the
+/// original names; `map`; for bins that `map` does not name, `transforms`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BinTransforms {
+    /// Bins that are kept; all unless set.
+    pub include: BinSet,
+    /// Bins that are dropped, even if they are included.
+    pub exclude: Option<BinSet>,
+    /// Old name, new name.
+    pub map: Vec<(String, String)>,
+    /// One after another.
+    pub transforms: Vec<NameTransform>,
+}
+
+/// `include` or `exclude`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BinSet {
+    /// Every bin.
+    #[default]
+    All,
+    /// No bin.
+    None,
+    /// These.
+    Specified(Vec<String>),
+}
+
+/// One of `bin-transforms.transforms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NameTransform {
+    /// Java's `toLowerCase`.
+    Lowercase,
+    /// Java's `toUpperCase`.
+    Uppercase,
+    /// Java's `trim`: characters up to U+0020 at both ends.
+    Trim,
+    /// Java's `replaceAll`.
+    Regex {
+        /// Pattern in Java's syntax.
+        pattern: String,
+        /// Replacement in Java's syntax: `$1`, `${name}`, backslash for literals.
+        replacement: String,
+    },
+}
+
+/// `batching`: records of one level with the same route in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batching {
+    /// Switched on; true in a section that is there, unless set.
+    pub enabled: bool,
+    /// A batch that has so many bytes is closed; unbounded unless set.
+    pub max_bytes: u64,
+    /// A batch that has so many records is closed; unbounded unless set.
+    pub max_records: u32,
+    /// A batch is closed so long after its first record; 8 s unless set.
+    pub interval: Duration,
+    /// How JSON records stand in one body.
+    pub body: BatchBody,
+}
+
+/// `batching.body`, for the JSON formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BatchBody {
+    /// One JSON array.
+    #[default]
+    Array,
+    /// One record a line (`application/x-ndjson`).
+    NdJson,
+}
+
+/// `content-errors`: the answer to a record that cannot be decoded, or not expressed in its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContentErrors {
+    /// 10: the server gives the record up.
+    #[default]
+    Permanent,
+    /// 11: the server sends it again.
+    Temporary,
+}
+
+/// `rejected-file`: where records go that are answered 10 for their content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Appended to.
+    pub file: PathBuf,
+    /// The file does not grow beyond this; 1 GiB unless set.
+    pub max_bytes: u64,
 }
 
 /// `logging`.

@@ -52,10 +52,13 @@ fn values_arrive_in_their_units() {
     assert_eq!(all.executors.heartbeat_limit, Duration::from_secs(5));
     assert_eq!(all.logging.file.as_deref(), Some(Path::new("/var/log/ringpost/ringpost.log")));
     assert_eq!(all.logging.levels.len(), 5);
-    assert_eq!(all.format, Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true });
+    assert_eq!(
+        all.rules.top.format.unwrap(),
+        Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true, text: Default::default() }
+    );
 
     let two = config(TWO);
-    assert_eq!(two.routing, Some(Routing::Destinations(vec![0, 1])));
+    assert_eq!(two.rules.top.routing, Some(Routing::Destinations(vec![0, 1])));
     assert_eq!(two.service.ports, [8901, 8911]);
     let audit = &two.destinations[1];
     assert_eq!((audit.call_timeout, audit.connect_timeout), (Duration::from_millis(5100), Duration::from_secs(5)));
@@ -98,7 +101,7 @@ fn early_spellings_are_accepted_without_a_word() {
     assert_eq!((loaded.faults, loaded.warnings), (vec![], vec![]));
     let config = loaded.config.unwrap();
     assert_eq!(config.service.ports, [8901]);
-    assert_eq!(config.format, Format::Json { stringify_map_keys: true });
+    assert_eq!(config.rules.top.format.unwrap(), Format::Json { stringify_map_keys: true, text: Default::default() });
     assert_eq!(config.destinations[0].urls[0].to_string(), "http://h/");
 }
 

@@ -4,6 +4,8 @@
 //! executor and keeps its scratch memory from record to record. If a record cannot be written, the buffer is left as it
 //! was.
 
+mod avro;
+mod batch;
 mod bins;
 mod flat_json;
 mod geojson;
@@ -12,6 +14,9 @@ mod members;
 mod metadata;
 mod text;
 mod value;
+
+pub use avro::AvroSchema;
+pub use batch::Framing;
 
 use crate::config::model;
 use crate::record::{ChangeRecord, DecodeLimits, RecordError};
@@ -33,6 +38,43 @@ pub struct Notes {
     pub unknown_particles: u64,
 }
 
+/// What a request body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ContentType {
+    /// One JSON value.
+    Json,
+    /// A JSON value a line.
+    NdJson,
+    /// A datum or an object container file.
+    Avro,
+    /// A MessagePack value.
+    MessagePack,
+    /// XDR frames.
+    Xdr,
+}
+
+impl ContentType {
+    /// Every one, in the order of [`ContentType::index`].
+    pub const ALL: [ContentType; 5] =
+        [ContentType::Json, ContentType::NdJson, ContentType::Avro, ContentType::MessagePack, ContentType::Xdr];
+
+    /// The media type (esp-connector.md 3.3).
+    pub const fn name(self) -> &'static str {
+        match self {
+            ContentType::Json => "application/json",
+            ContentType::NdJson => "application/x-ndjson",
+            ContentType::Avro => "application/avro",
+            ContentType::MessagePack => "application/x-msgpack",
+            ContentType::Xdr => "application/octet-stream",
+        }
+    }
+
+    /// Place in [`ContentType::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// Writes records in the configured format.
 #[derive(Debug)]
 pub struct Formatter {
@@ -47,20 +89,19 @@ enum Layout {
 }
 
 impl Formatter {
-    /// For one executor. `stringify_map_keys` makes no difference to JSON, whose member names are strings anyway: map
-    /// keys are always written as strings.
+    /// For one executor.
     pub fn new(format: &model::Format, limits: DecodeLimits) -> Formatter {
         let layout = match format {
-            model::Format::Json { .. } => Layout::Json,
             model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
+            _ => Layout::Json,
         };
         Formatter { layout, values: value::Values::new(limits) }
     }
 
-    /// The `Content-Type` of a body.
-    pub const fn content_type(&self) -> &'static str {
+    /// What the body of a request with one record is.
+    pub const fn content_type(&self) -> ContentType {
         match self.layout {
-            Layout::Json | Layout::FlatJson(_) => "application/json",
+            Layout::Json | Layout::FlatJson(_) => ContentType::Json,
         }
     }
 

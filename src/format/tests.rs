@@ -5,11 +5,14 @@ const LIMITS: DecodeLimits = DecodeLimits { max_depth: 256 };
 const ARRIVAL: u64 = 1_700_000_000_500;
 
 fn flat() -> Formatter {
-    Formatter::new(&model::Format::FlatJson { metadata_key: "meta".into(), stringify_map_keys: true }, LIMITS)
+    Formatter::new(
+        &model::Format::FlatJson { metadata_key: "meta".into(), stringify_map_keys: true, text: Default::default() },
+        LIMITS,
+    )
 }
 
 fn typed() -> Formatter {
-    Formatter::new(&model::Format::Json { stringify_map_keys: true }, LIMITS)
+    Formatter::new(&model::Format::Json { stringify_map_keys: true, text: Default::default() }, LIMITS)
 }
 
 fn op(kind: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
@@ -82,8 +85,14 @@ fn flat_json_is_what_the_official_connector_was_seen_to_write() {
     body.extend_from_slice(&(1_698_643_762_073u64 - 1_262_304_000_000).to_be_bytes());
     let ops = body.len();
     body.extend(op(3, b"tval", b"..."));
-    let mut formatter =
-        Formatter::new(&model::Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true }, LIMITS);
+    let mut formatter = Formatter::new(
+        &model::Format::FlatJson {
+            metadata_key: "metadata".into(),
+            stringify_map_keys: true,
+            text: Default::default(),
+        },
+        LIMITS,
+    );
     let mut out = Vec::new();
     let mut notes = Notes::default();
     formatter.encode(&decode(&body).unwrap(), 1_698_643_762_999, &mut out, &mut notes).unwrap();

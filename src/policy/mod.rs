@@ -1,5 +1,7 @@
 //! What to do with a record: where it goes, or why it goes nowhere.
 
+pub mod transforms;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::config::model::Routing;

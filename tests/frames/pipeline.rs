@@ -72,8 +72,11 @@ pub fn run_one(bytes: &[u8]) -> Outcome {
 }
 
 fn formatters() -> [Formatter; 2] {
-    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true };
-    [Formatter::new(&Format::Json { stringify_map_keys: true }, DECODE_LIMITS), Formatter::new(&flat, DECODE_LIMITS)]
+    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true, text: Default::default() };
+    [
+        Formatter::new(&Format::Json { stringify_map_keys: true, text: Default::default() }, DECODE_LIMITS),
+        Formatter::new(&flat, DECODE_LIMITS),
+    ]
 }
 
 fn deliver(formatters: &mut [Formatter; 2], body: &[u8]) -> Result<Outcome, String> {

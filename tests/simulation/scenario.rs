@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, Cores, Destination, Executors, Format, Limits, LogFormat, Logging, Protocol, Routing, Service, StatusSet,
-    Url,
+    Config, Cores, Destination, Executors, Format, Headers, Limits, LogFormat, Logging, Protocol, Routing, Rules,
+    Service, StatusSet, Url,
 };
 
 use super::random::Random;
@@ -58,9 +58,17 @@ impl Scenario {
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
                 socket_receive_buffer_bytes: None,
             },
-            routing: Some(Routing::Destinations((0..destinations.len()).collect())),
+            rules: Rules::same_for_all(
+                Routing::Destinations((0..destinations.len()).collect()),
+                Format::FlatJson {
+                    metadata_key: "metadata".to_owned(),
+                    stringify_map_keys: true,
+                    text: Default::default(),
+                },
+            ),
+            content_errors: Default::default(),
+            rejected: None,
             destinations,
-            format: Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true },
             logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
             executors: Executors {
                 cores: Cores::All,
@@ -105,5 +113,8 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
         http2_max_concurrent_streams: random.pick(&[1, 4, 100]),
         success: StatusSet::successful(),
+        permanent: StatusSet::empty(),
+        gzip_above: None,
+        headers: Headers::default(),
     }
 }

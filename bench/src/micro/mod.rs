@@ -78,8 +78,8 @@ pub fn run(arguments: &MicroArgs) -> Result<ExitCode, Box<dyn Error>> {
 
 fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
     let limits = DecodeLimits { max_depth: 256 };
-    let typed = Format::Json { stringify_map_keys: true };
-    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true };
+    let typed = Format::Json { stringify_map_keys: true, text: Default::default() };
+    let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true, text: Default::default() };
     let record = decode(body)?;
     let encode = |format: &Format| -> Step<'_> {
         let (mut formatter, mut notes) = (Formatter::new(format, limits), Notes::default());

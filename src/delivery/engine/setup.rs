@@ -11,7 +11,7 @@ use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
 use super::super::table::Table;
 use super::{Engine, Limited};
-use crate::config::model::Config;
+use crate::config::model::{Config, Format};
 use crate::format::Formatter;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
@@ -55,7 +55,7 @@ impl Engine {
     /// The engine of executor `index`.
     pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, TargetError> {
         let decode = DecodeLimits { max_depth: config.limits.max_depth };
-        let formatter = Formatter::new(&config.format, decode);
+        let formatter = Formatter::new(config.rules.top.format.as_ref().unwrap_or(&Format::Xdr), decode);
         let mut destinations = Vec::new();
         let mut endpoints = Vec::new();
         for destination in &config.destinations {
@@ -64,7 +64,7 @@ impl Engine {
                 let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
                 endpoints.push(Endpoint {
                     destination: destinations.len(),
-                    target: Rc::new(Target::new(url, formatter.content_type())?),
+                    target: Rc::new(Target::new(url, formatter.content_type().name())?),
                     url: url.to_string(),
                     queue: VecDeque::new(),
                     queued: Lease::new(queue.clone()),
@@ -93,7 +93,7 @@ impl Engine {
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),
-            policy: Policy::new(config.routing.clone()),
+            policy: Policy::new(config.rules.top.routing.clone()),
             formatter,
             names: Names::default(),
             inflater: None,

@@ -6,8 +6,8 @@ use ringpost_load::record::{Generator, RecordSpec};
 
 use super::*;
 use crate::config::model::{
-    Config, Cores, Destination as Settings, Executors, Format, LogFormat, Logging, Protocol, Routing, Service,
-    StatusSet, Url,
+    Config, Cores, Destination as Settings, Executors, Format, Headers, LogFormat, Logging, Protocol, Routing, Rules,
+    Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -26,6 +26,9 @@ fn config(destinations: usize) -> Config {
         max_request_queued_per_endpoint: 100,
         http2_max_concurrent_streams: 256,
         success: StatusSet::successful(),
+        permanent: StatusSet::empty(),
+        gzip_above: None,
+        headers: Headers::default(),
     };
     Config {
         service: Service {
@@ -35,8 +38,16 @@ fn config(destinations: usize) -> Config {
             socket_receive_buffer_bytes: None,
         },
         destinations: (0..destinations).map(destination).collect(),
-        routing: Some(Routing::Destinations((0..destinations).collect())),
-        format: Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true },
+        rules: Rules::same_for_all(
+            Routing::Destinations((0..destinations).collect()),
+            Format::FlatJson {
+                metadata_key: "metadata".to_owned(),
+                stringify_map_keys: true,
+                text: Default::default(),
+            },
+        ),
+        content_errors: Default::default(),
+        rejected: None,
         logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
         executors: Executors {
             cores: Cores::All,
@@ -117,7 +128,7 @@ impl Rig {
 #[test]
 fn a_destination_that_is_routed_to_twice_and_has_room_once_fails_the_record_and_not_the_process() {
     let mut config = config(1);
-    config.routing = Some(Routing::Destinations(vec![0, 0]));
+    config.rules.top.routing = Some(Routing::Destinations(vec![0, 0]));
     config.destinations[0].max_request_queued_per_endpoint = 1;
     let mut rig = Rig::new(&config);
     rig.send(1);
