@@ -81,7 +81,7 @@ fn the_peers_stream_limit_holds() {
     assert_eq!(fresh.exchange.capacity(), 1);
     let ticket = fresh.submit();
     assert_eq!(fresh.exchange.capacity(), 0);
-    let back = fresh.exchange.submit(ticket, Request { body: Bytes::from_static(b"x"), digest: [0; 20] });
+    let back = fresh.exchange.submit(ticket, Request::json(Bytes::from_static(b"x"), [0; 20]));
     assert!(back.is_err_and(|request| request.body == "x"), "the request comes back");
     fresh.take();
     fresh.receive(&[ok(1, true), settings(&[(MAX_CONCURRENT_STREAMS, 0)])]);

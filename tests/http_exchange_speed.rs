@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringpost::config::model::{Protocol, Url};
+use ringpost::config::model::{Headers, Protocol, Url};
 use ringpost::http::{Exchange, ExchangeLimits, Outcome, Request, Target, Ticket};
 
 fn setting(name: &str, default: usize) -> usize {
@@ -49,7 +49,7 @@ fn cpu_per_request() {
     let protocol = if setting("HTTP", 2) == 1 { Protocol::Http1 } else { Protocol::Http2 };
 
     let url = Url { host: "127.0.0.1".to_owned(), port, path };
-    let target = Rc::new(Target::new(&url, "application/json").unwrap());
+    let target = Rc::new(Target::new(&url, &Headers::default()).unwrap());
     let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
     let mut exchange = Exchange::new(protocol, target, limits);
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -65,7 +65,7 @@ fn cpu_per_request() {
             let mut digest = [0; 20];
             digest[..8].copy_from_slice(&(submitted as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
             let ticket = Ticket { slot: submitted as u32, generation: 0 };
-            exchange.submit(ticket, Request { body: body.clone(), digest }).unwrap();
+            exchange.submit(ticket, Request::json(body.clone(), digest)).unwrap();
             submitted += 1;
         }
         loop {

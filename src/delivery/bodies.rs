@@ -52,12 +52,17 @@ impl Bodies {
         } else {
             std::mem::take(&mut self.chunk)
         };
-        if data.is_empty() {
-            return Bytes::new();
-        }
-        let charge = budget.charge_until_dropped(data.capacity() as u64);
-        Bytes::from_owner(Owner { data, _charge: charge })
+        charged(data, budget)
     }
+}
+
+/// `data` as a body that is charged to `budget` until its last part is dropped.
+pub fn charged(data: Vec<u8>, budget: &mut Budget) -> Bytes {
+    if data.is_empty() {
+        return Bytes::new();
+    }
+    let charge = budget.charge_until_dropped(data.capacity() as u64);
+    Bytes::from_owner(Owner { data, _charge: charge })
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ pub struct Destination {
     pub streams: usize,
     /// What counts as success.
     pub success: StatusSet,
+    /// What says that a record will never be taken.
+    pub permanent: StatusSet,
+    /// Bodies of more bytes are compressed.
+    pub gzip_above: Option<u64>,
     /// Attempts that were sent, by the time at which they are given up.
     pub calls: Chain,
 }

@@ -1,15 +1,17 @@
-//! A record between its arrival and the end of its last request, and its requests.
+//! A record, or the records of one batch, between arrival and the end of the last request; and the requests.
 
 use bytes::Bytes;
 
 use super::chain::{Linked, Links};
 use super::names::NameId;
 use super::table::Key;
+use crate::format::ContentType;
+use crate::policy::table::ProfileId;
 use crate::time::Time;
 
-/// One record in flight.
-#[derive(Debug)]
-pub struct Flight {
+/// One record in flight, as its source knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
     /// The connection it came on; the key is dead once that connection is gone.
     pub source: Key,
     /// Its place in that connection's window.
@@ -18,14 +20,79 @@ pub struct Flight {
     pub arrived: Time,
     /// Its namespace and set, for the log.
     pub name: NameId,
+    /// Its digest.
+    pub digest: [u8; 20],
+}
+
+/// What is sent together: one record, or the records of a closed batch.
+#[derive(Debug)]
+pub struct Flight {
+    /// The record; of a batch, the first one.
+    pub member: Member,
+    /// What a batch has besides.
+    pub batch: Option<Box<Batch>>,
+    /// The settings of its records.
+    pub profile: ProfileId,
     /// Requests that are not over.
     pub pending: usize,
-    /// The source has its code already (another destination failed); what is still on its way ends by itself.
+    /// The sources have their codes already (another destination failed); what is still on its way ends by itself.
     pub answered: bool,
+    /// A destination said that it will never take this.
+    pub refused_for_good: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
     pub links: Links,
+}
+
+/// The other records of a batch, and where each stands in its body.
+#[derive(Debug)]
+pub struct Batch {
+    /// Records after the first one, in the order of the body.
+    pub more: Vec<Member>,
+    /// What the records were written to, not compressed, with the room before the first one.
+    pub data: Bytes,
+    /// Where each record ends in it, its separator not included.
+    pub ends: Vec<usize>,
+    /// How many sources had gone when it was last looked at whose records are in it.
+    pub sources_gone: u64,
+}
+
+impl Flight {
+    /// One record, not queued anywhere yet.
+    pub fn of_one(member: Member, profile: ProfileId) -> Flight {
+        Flight {
+            member,
+            batch: None,
+            profile,
+            pending: 0,
+            answered: false,
+            refused_for_good: false,
+            first: None,
+            links: Links::default(),
+        }
+    }
+
+    /// Records in it.
+    #[allow(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        1 + self.others().len()
+    }
+
+    /// The digest that its requests carry: that of its only record.
+    pub fn only_digest(&self) -> Option<[u8; 20]> {
+        (self.len() == 1).then_some(self.member.digest)
+    }
+
+    /// Records after the first one.
+    pub fn others(&self) -> &[Member] {
+        self.batch.as_ref().map_or(&[], |batch| &batch.more)
+    }
+
+    /// Its records.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.member).chain(self.others())
+    }
 }
 
 impl Linked for Flight {
@@ -45,10 +112,10 @@ pub enum Stage {
     Done,
 }
 
-/// One record on its way to one destination.
+/// A flight on its way to one destination.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The record.
+    /// Whose it is.
     pub flight: Key,
     /// Index of the destination.
     pub destination: usize,
@@ -58,15 +125,23 @@ pub struct Attempt {
     pub stage: Stage,
     /// What is sent.
     pub body: Bytes,
-    /// The record's digest.
-    pub digest: [u8; 20],
+    /// Values of the destination's variable headers.
+    pub values: Bytes,
+    /// What the body is.
+    pub content: ContentType,
+    /// The body is compressed.
+    pub gzip: bool,
+    /// The digest of the record, if it is one.
+    pub digest: Option<[u8; 20]>,
+    /// The destination said that it will never take it.
+    pub refused_for_good: bool,
     /// It had its one retry.
     pub retried: bool,
     /// It is the one record that tests an unhealthy URL.
     pub test: bool,
     /// When it was last given to a connection.
     pub sent_at: Time,
-    /// The record's attempt for the next destination.
+    /// The flight's attempt for the next destination.
     pub sibling: Option<Key>,
     /// Place among the calls of its destination.
     pub links: Links,

@@ -10,15 +10,19 @@
 //! - A record without an outcome gets 11 at its deadline. No path waits without one.
 //! - An outcome whose ticket is old changes nothing but a counter.
 
+pub mod batch;
 pub mod bodies;
 pub mod breaker;
 pub mod budget;
 pub mod chain;
+pub mod encoders;
 pub mod endpoint;
 pub mod engine;
 pub mod flight;
+pub mod gzip;
 pub mod lease;
 pub mod names;
+pub mod rejects;
 pub mod source;
 pub mod table;
 pub mod window;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::window::AckWindow;
+use crate::policy::table::PortId;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -31,6 +32,8 @@ pub enum Phase {
 pub struct Source {
     /// Who sends.
     pub peer: SocketAddr,
+    /// The settings of the port that it came in on.
+    pub port: PortId,
     /// Reassembly. Taken out while its frames are looked at.
     pub assembler: Option<Assembler>,
     /// Codes in order of arrival.
@@ -59,9 +62,10 @@ pub struct Source {
 
 impl Source {
     /// A connection that has just been accepted.
-    pub fn new(peer: SocketAddr, assembler: Assembler) -> Source {
+    pub fn new(peer: SocketAddr, port: PortId, assembler: Assembler) -> Source {
         Source {
             peer,
+            port,
             assembler: Some(assembler),
             window: AckWindow::default(),
             phase: Phase::Open,

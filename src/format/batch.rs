@@ -74,6 +74,14 @@ impl Framing {
         }
     }
 
+    /// Bytes of the separator.
+    pub const fn separator_bytes(&self) -> usize {
+        match self {
+            Framing::JsonArray | Framing::NdJson => 1,
+            Framing::MessagePackArray | Framing::AvroContainer { .. } | Framing::Frames => 0,
+        }
+    }
+
     /// Ends a record that was just written to `out`.
     pub fn separate(&self, out: &mut Vec<u8>) {
         match self {

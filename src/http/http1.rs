@@ -65,7 +65,7 @@ impl Http1 {
             return Err(request);
         }
         self.head.clear();
-        self.target.write_http1_head(&request.digest, request.body.len(), &mut self.head);
+        self.target.write_http1_head(&request, &mut self.head);
         self.attempt = Some(Attempt { ticket, body: request.body, sent: 0, answered: false });
         Ok(())
     }

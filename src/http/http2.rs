@@ -154,9 +154,9 @@ impl Http2 {
             return Err(request);
         }
         let Some(send) = &mut self.send else { return Err(request) };
-        let digest = self.values.digest(&request.digest);
+        let digest = request.digest.filter(|_| self.target.sends_digest()).map(|digest| self.values.digest(&digest));
         let length = self.values.length(request.body.len());
-        let head = self.target.http2_request(digest, length);
+        let head = self.target.http2_request(&request, digest, length);
         let empty = request.body.is_empty();
         let (response, mut stream) = match send.send_request(head, empty) {
             Ok(handles) => handles,

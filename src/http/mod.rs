@@ -3,6 +3,7 @@
 //! An [`Exchange`] is one connection to one URL. It owns no socket and no clock, and makes no decision about retries:
 //! it says what happened to each ticket and whether the peer may have processed it.
 
+pub mod header_value;
 mod http1;
 mod http2;
 mod limits;
@@ -16,9 +17,10 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
-pub use target::{Target, TargetError};
+pub use target::{ABSENT, Target, TargetError};
 
 use crate::config::model::Protocol;
+use crate::format::ContentType;
 
 /// Names one attempt to deliver one record. An outcome whose generation is old belongs to an attempt that is over,
 /// and must never touch the attempt that has the slot now.
@@ -35,8 +37,21 @@ pub struct Ticket {
 pub struct Request {
     /// Shared between destinations of the same format.
     pub body: Bytes,
-    /// The record's digest; sent as header `aerospike-digest` in standard Base64.
-    pub digest: [u8; 20],
+    /// The digest of its only record, sent as header `aerospike-digest` in standard Base64; `None` for several records.
+    pub digest: Option<[u8; 20]>,
+    /// Values of the target's variable headers, as `Values` in `target` walks them; empty if it has none.
+    pub values: Bytes,
+    /// What the body is.
+    pub content: ContentType,
+    /// The body is compressed.
+    pub gzip: bool,
+}
+
+impl Request {
+    /// One record in JSON, not compressed, for a target without variable headers.
+    pub const fn json(body: Bytes, digest: [u8; 20]) -> Request {
+        Request { body, digest: Some(digest), values: Bytes::new(), content: ContentType::Json, gzip: false }
+    }
 }
 
 /// What became of a ticket.

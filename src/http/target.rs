@@ -1,13 +1,18 @@
 //! What is the same in every request to one URL, encoded once.
 
+use std::cell::OnceCell;
+use std::ops::Range;
+
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::config::model::Url;
+use super::Request;
+use crate::config::model::{Headers, Url};
+use crate::format::ContentType;
 
-/// Sent with every request.
+/// Sent with every request, unless the configuration has another value.
 const USER_AGENT_VALUE: &str = concat!("ringpost/", env!("CARGO_PKG_VERSION"));
 
 /// Carries the record's digest in standard Base64.
@@ -16,18 +21,59 @@ pub(super) const DIGEST_HEADER: HeaderName = HeaderName::from_static("aerospike-
 /// Length of a 20-byte digest in standard Base64.
 pub(super) const DIGEST_TEXT_BYTES: usize = 28;
 
+/// Stands for the value of a header that a record does not have, where the value's length would stand.
+pub const ABSENT: u16 = u16::MAX;
+
+/// Kinds of requests to one target: each content type, with and without a digest, compressed or not.
+const VARIANTS: usize = ContentType::ALL.len() * 4;
+
 /// The static part of the requests from one destination to one of its URLs.
 #[derive(Debug)]
 pub struct Target {
-    /// HTTP/1.1: request line and static headers, without the empty line.
-    head: Vec<u8>,
+    /// HTTP/1.1: request line and `Host`.
+    start: String,
     /// HTTP/2: scheme, authority, path and query.
     uri: Uri,
-    /// HTTP/2: every header, the variable ones with an empty value, so that a clone has room for them.
+    /// Configured headers with the same value in every request.
+    fixed: Vec<Fixed>,
+    /// Configured headers whose value comes with the request, in the order of the values.
+    variable: Vec<Variable>,
+    /// Whether requests with one record carry their digest.
+    digest: bool,
+    /// What is encoded once for each kind of request, when the first one is sent.
+    templates: [OnceCell<Template>; VARIANTS],
+}
+
+/// A header with the same value in every request.
+#[derive(Debug)]
+struct Fixed {
+    name: HeaderName,
+    /// HTTP/1.1: as the configuration spells it.
+    written: String,
+    value: HeaderValue,
+}
+
+/// A header whose value comes with the request.
+#[derive(Debug)]
+struct Variable {
+    name: HeaderName,
+    /// HTTP/1.1: name, colon and space.
+    line: String,
+    /// No value comes twice, so that it is kept out of the HPACK table.
+    is_of_one_record: bool,
+}
+
+/// What one kind of request has in common.
+#[derive(Debug)]
+struct Template {
+    /// HTTP/1.1: all of the head that does not differ.
+    head: Vec<u8>,
+    /// HTTP/2: every header, the variable ones that are always there with an empty value, so that a clone has room for
+    /// them.
     headers: HeaderMap,
 }
 
-/// A URL or content type that cannot be put into a request.
+/// A URL or header that cannot be put into a request.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// Host and port.
@@ -44,11 +90,11 @@ pub enum TargetError {
         /// What was given.
         path: String,
     },
-    /// Content type.
-    #[error("{content_type:?} is not a value for Content-Type")]
-    ContentType {
-        /// What was given.
-        content_type: &'static str,
+    /// A configured header.
+    #[error("the header {name:?} has a name or a value that cannot stand in a request")]
+    Header {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -56,8 +102,8 @@ impl Target {
     /// Encodes what is static.
     ///
     /// # Errors
-    /// When host, path or content type hold a character that must not stand in a request.
-    pub fn new(url: &Url, content_type: &'static str) -> Result<Target, TargetError> {
+    /// When host, path or a header hold a character that must not stand in a request.
+    pub fn new(url: &Url, headers: &Headers) -> Result<Target, TargetError> {
         let authority = url.authority();
         let path = || TargetError::Path { path: url.path.clone() };
         if !url.path.starts_with('/') || !url.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
@@ -70,47 +116,156 @@ impl Target {
         parts.authority = Some(parsed);
         parts.path_and_query = Some(PathAndQuery::from_maybe_shared(forever(&url.path)).map_err(|_| path())?);
         let uri = Uri::from_parts(parts).map_err(|_| path())?;
+        let (mut fixed, mut variable) = (Vec::new(), Vec::new());
+        for header in &headers.list {
+            let wrong = || TargetError::Header { name: header.name.clone() };
+            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| wrong())?;
+            match header.value.fixed() {
+                Some(text) => {
+                    let value = HeaderValue::from_str(text).map_err(|_| wrong())?;
+                    fixed.push(Fixed { name, written: header.name.clone(), value });
+                }
+                None => variable.push(Variable {
+                    name,
+                    line: format!("{}: ", header.name),
+                    is_of_one_record: header.value.is_of_one_record(),
+                }),
+            }
+        }
+        Ok(Target {
+            start: format!("POST {} HTTP/1.1\r\nHost: {authority}\r\n", url.path),
+            uri,
+            fixed,
+            variable,
+            digest: headers.digest,
+            templates: Default::default(),
+        })
+    }
 
-        let content_value = HeaderValue::from_maybe_shared(Bytes::from_static(content_type.as_bytes()))
-            .map_err(|_| TargetError::ContentType { content_type })?;
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(CONTENT_TYPE, content_value);
-        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+    /// Whether the configuration gives this header, so that ours is not sent.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.fixed.iter().any(|known| known.name == *name) || self.variable.iter().any(|known| known.name == *name)
+    }
+
+    fn template(&self, request: &Request) -> Option<&Template> {
+        let digest = self.digest && request.digest.is_some();
+        let kind = request.content.index() * 4 + usize::from(digest) * 2 + usize::from(request.gzip);
+        let cell = self.templates.get(kind)?;
+        Some(cell.get_or_init(|| self.encode(request.content, digest, request.gzip)))
+    }
+
+    fn encode(&self, content: ContentType, digest: bool, gzip: bool) -> Template {
+        let mut headers = HeaderMap::with_capacity(5 + self.fixed.len() + self.variable.len());
+        let mut head = self.start.clone().into_bytes();
+        let mut put = |name: &HeaderName, written: &str, value: &HeaderValue| {
+            for part in [written.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+            headers.insert(name, value.clone());
+        };
+        if !self.has(&USER_AGENT) {
+            put(&USER_AGENT, "User-Agent", &HeaderValue::from_static(USER_AGENT_VALUE));
+        }
+        if !self.has(&CONTENT_TYPE) {
+            put(&CONTENT_TYPE, "Content-Type", &HeaderValue::from_static(content.name()));
+        }
+        if gzip {
+            put(&CONTENT_ENCODING, "Content-Encoding", &HeaderValue::from_static("gzip"));
+        }
+        for Fixed { name, written, value } in &self.fixed {
+            put(name, written, value);
+        }
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static(""));
-        headers.insert(DIGEST_HEADER, HeaderValue::from_static(""));
+        if digest {
+            headers.insert(DIGEST_HEADER, HeaderValue::from_static(""));
+        }
+        Template { head, headers }
+    }
 
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {USER_AGENT_VALUE}\r\nContent-Type: {content_type}\r\n",
-            url.path
-        );
-        Ok(Target { head: head.into_bytes(), uri, headers })
+    /// Whether requests with one record carry their digest.
+    pub(super) const fn sends_digest(&self) -> bool {
+        self.digest
     }
 
     /// Appends a whole HTTP/1.1 request head.
-    pub(super) fn write_http1_head(&self, digest: &[u8; 20], body_bytes: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
+    pub(super) fn write_http1_head(&self, request: &Request, out: &mut Vec<u8>) {
+        if let Some(template) = self.template(request) {
+            out.extend_from_slice(&template.head);
+        }
         out.extend_from_slice(b"Content-Length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
-        out.extend_from_slice(b"\r\naerospike-digest: ");
-        out.extend_from_slice(&digest_text(digest));
+        out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
+        if let Some(digest) = request.digest.filter(|_| self.digest) {
+            out.extend_from_slice(b"\r\naerospike-digest: ");
+            out.extend_from_slice(&digest_text(&digest));
+        }
+        for (header, range) in self.variable.iter().zip(Values::new(&request.values)) {
+            if let Some(value) = range.and_then(|range| request.values.get(range)) {
+                for part in [b"\r\n", header.line.as_bytes(), value] {
+                    out.extend_from_slice(part);
+                }
+            }
+        }
         out.extend_from_slice(b"\r\n\r\n");
     }
 
     /// An HTTP/2 request with these variable headers.
-    pub(super) fn http2_request(&self, digest: HeaderValue, content_length: HeaderValue) -> http::Request<()> {
-        let mut headers = self.headers.clone();
+    pub(super) fn http2_request(
+        &self,
+        request: &Request,
+        digest: Option<HeaderValue>,
+        content_length: HeaderValue,
+    ) -> http::Request<()> {
+        let mut headers = self.template(request).map(|template| template.headers.clone()).unwrap_or_default();
         if let Some(value) = headers.get_mut(&CONTENT_LENGTH) {
             *value = content_length;
         }
-        if let Some(value) = headers.get_mut(&DIGEST_HEADER) {
+        if let Some(digest) = digest
+            && let Some(value) = headers.get_mut(&DIGEST_HEADER)
+        {
             *value = digest;
         }
-        let mut request = http::Request::new(());
-        *request.method_mut() = http::Method::POST;
-        *request.version_mut() = http::Version::HTTP_2;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = headers;
-        request
+        for (header, range) in self.variable.iter().zip(Values::new(&request.values)) {
+            let Some(range) = range else { continue };
+            // Values are percent-encoded where they are made, so that this never fails.
+            if let Ok(mut value) = HeaderValue::from_maybe_shared(request.values.slice(range)) {
+                value.set_sensitive(header.is_of_one_record);
+                headers.insert(&header.name, value);
+            }
+        }
+        let mut head = http::Request::new(());
+        *head.method_mut() = http::Method::POST;
+        *head.version_mut() = http::Version::HTTP_2;
+        *head.uri_mut() = self.uri.clone();
+        *head.headers_mut() = headers;
+        head
+    }
+}
+
+/// Walks the values of a request's variable headers: each two bytes of length, the lower first ([`ABSENT`]: the record
+/// has no such value), then the bytes. Gives where each value stands.
+pub(super) struct Values<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Values<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Values<'a> {
+        Values { bytes, at: 0 }
+    }
+}
+
+impl Iterator for Values<'_> {
+    type Item = Option<Range<usize>>;
+
+    fn next(&mut self) -> Option<Option<Range<usize>>> {
+        let length = u16::from_le_bytes(*self.bytes.get(self.at..)?.first_chunk()?);
+        let start = self.at + 2;
+        if length == ABSENT {
+            self.at = start;
+            return Some(None);
+        }
+        self.at = start + usize::from(length);
+        Some((self.at <= self.bytes.len()).then_some(start..self.at))
     }
 }
 

@@ -197,10 +197,13 @@ fn drain(shell: &Rc<Shell>) {
 
 fn open_source(shell: &Rc<Shell>, fd: i32) {
     let stream: TcpStream = sys::adopt(fd);
-    let peer =
-        socket2::SockRef::from(&sys::borrow_fd(&stream.as_raw_fd())).peer_addr().ok().and_then(|peer| peer.as_socket());
+    let fd = stream.as_raw_fd();
+    let fd = sys::borrow_fd(&fd);
+    let socket = socket2::SockRef::from(&fd);
+    let address = |address: std::io::Result<socket2::SockAddr>| address.ok().and_then(|address| address.as_socket());
     // Without an address the peer has gone already.
-    let key = peer.and_then(|peer| shell.engine.borrow_mut().source_open(peer));
+    let ends = address(socket.peer_addr()).zip(address(socket.local_addr()));
+    let key = ends.and_then(|(peer, local)| shell.engine.borrow_mut().source_open(peer, local.port()));
     match key {
         Some(key) => {
             shell.source_tasks.set(shell.source_tasks.get() + 1);

@@ -33,6 +33,8 @@ pub struct Counters {
     pub requests: u64,
     /// Responses with a success status.
     pub responses_success: u64,
+    /// Responses with a status that says that the record will never be taken.
+    pub responses_permanent: u64,
     /// Responses with another status.
     pub responses_other: u64,
     /// Requests without a complete response.
@@ -45,6 +47,20 @@ pub struct Counters {
     pub retries: u64,
     /// Outcomes whose attempt was over; each changed nothing.
     pub late_outcomes: u64,
+    /// Batches that were closed and sent.
+    pub batches: u64,
+    /// Records in them.
+    pub batched_records: u64,
+    /// Batches that a destination refused for good, whose records were sent again one by one.
+    pub batches_taken_apart: u64,
+    /// Header values that were left out because a record does not have them.
+    pub headers_absent: u64,
+    /// Header values that were left out because they are too long.
+    pub headers_too_long: u64,
+    /// Frames that were appended to `rejected-file`.
+    pub rejected_kept: u64,
+    /// Frames that `rejected-file` did not take; their records were answered 11.
+    pub rejected_refused: u64,
     /// Records that found no usable URL or no room in a queue.
     pub refused: u64,
     /// Records whose source was gone before they were dispatched.

@@ -1,10 +1,12 @@
-//! What to do with a record: where it goes, or why it goes nowhere.
+//! What to do with a record: which settings hold for it, and where it goes, or why it goes nowhere.
 
+pub mod table;
 pub mod transforms;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::model::Routing;
+use crate::config::model::{Routing, Rules};
+use table::{ProfileId, ProfileTable};
 
 /// Pairs of namespace and set that are warned about; further ones are skipped without a warning.
 const WARNED_LIMIT: usize = 1024;
@@ -20,10 +22,11 @@ pub enum Route<'a> {
     None,
 }
 
-/// The routing of one configuration.
+/// The policy of one configuration.
 #[derive(Debug)]
 pub struct Policy {
-    routing: Option<Routing>,
+    /// Settings by port, namespace and set.
+    pub table: ProfileTable,
     /// Sets by namespace.
     warned: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
     /// Pairs in it.
@@ -31,17 +34,25 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy for `routing`.
-    pub fn new(routing: Option<Routing>) -> Policy {
-        Policy { routing, warned: HashMap::new(), count: 0 }
+    /// The policy of `rules`.
+    pub fn new(rules: &Rules) -> Policy {
+        Policy { table: ProfileTable::new(rules), warned: HashMap::new(), count: 0 }
     }
 
-    /// The route of a record.
-    pub fn route(&self) -> Route<'_> {
-        match &self.routing {
+    /// The route of records with this profile.
+    pub fn route(&self, profile: ProfileId) -> Route<'_> {
+        match self.table.profile(profile).and_then(|profile| profile.routing.as_ref()) {
             Some(Routing::Destinations(list)) => Route::To(list),
             Some(Routing::Skip) => Route::Skip,
             None => Route::None,
+        }
+    }
+
+    /// The destinations of records with this profile; none when they are skipped.
+    pub fn destinations(&self, profile: ProfileId) -> &[usize] {
+        match self.route(profile) {
+            Route::To(list) => list,
+            Route::Skip | Route::None => &[],
         }
     }
 
@@ -57,15 +68,4 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_namespace_and_set_is_first_once() {
-        let mut policy = Policy::new(None);
-        assert_eq!(policy.route(), Route::None);
-        assert!(policy.is_first_unrouted(b"test", b"a"));
-        assert!(!policy.is_first_unrouted(b"test", b"a"));
-        assert!(policy.is_first_unrouted(b"test", b"b"));
-    }
-}
+mod tests;

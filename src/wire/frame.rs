@@ -115,6 +115,12 @@ impl std::fmt::Debug for Prefix {
     }
 }
 
+/// The header of a frame with such a body.
+pub const fn header(kind: FrameKind, body_bytes: usize) -> [u8; HEADER_SIZE] {
+    let start: u64 = if matches!(kind, FrameKind::Compressed) { 0x0204 } else { 0x0203 };
+    (start << 48 | body_bytes as u64 & 0xFFFF_FFFF_FFFF).to_be_bytes()
+}
+
 /// A header that was understood.
 #[derive(Debug, Clone, Copy)]
 struct Header {

@@ -282,7 +282,7 @@ impl World {
     /// A node connects to an engine.
     pub fn accept(&mut self, index: usize, node: usize) -> Option<usize> {
         let engine = self.engines[index].as_mut()?;
-        let key = engine.source_open(([127, 0, 0, 1], 1000 + node as u16).into())?;
+        let key = engine.source_open(([127, 0, 0, 1], 1000 + node as u16).into(), 8080)?;
         Some(self.add_link(index, key, Far::Node(node)))
     }
 

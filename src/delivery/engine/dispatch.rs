@@ -8,7 +8,7 @@ use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
 use crate::http::{Exchange, ExchangeLimits, Request};
-use crate::policy::Route;
+use crate::policy::table::ProfileId;
 use crate::time::Time;
 use crate::wire::ack;
 
@@ -34,20 +34,10 @@ impl Engine {
         }
     }
 
-    /// Number of destinations of a record's route.
-    pub(super) fn route_len(&self) -> usize {
-        match self.policy.route() {
-            Route::To(list) => list.len(),
-            Route::Skip | Route::None => 0,
-        }
-    }
-
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
-    pub(super) fn no_way(&mut self, now: Time) -> Option<NoWay> {
-        for position in 0..self.route_len() {
-            let Route::To(list) = self.policy.route() else { return None };
-            let index = *list.get(position)?;
+    pub(super) fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
+        for &index in self.policy.destinations(profile) {
             let destination = self.destinations.get(index)?;
             let mut usable = false;
             let mut full = false;
@@ -71,9 +61,8 @@ impl Engine {
 
     /// The destination at `position` of the route, and its endpoint with the fewest requests among the usable ones;
     /// ties in turn.
-    pub(super) fn choose(&mut self, position: usize, now: Time) -> Option<(usize, usize)> {
-        let Route::To(list) = self.policy.route() else { return None };
-        let destination = *list.get(position)?;
+    pub(super) fn choose(&mut self, profile: ProfileId, position: usize, now: Time) -> Option<(usize, usize)> {
+        let destination = *self.policy.destinations(profile).get(position)?;
         self.choose_endpoint(destination, None, now).map(|endpoint| (destination, endpoint))
     }
 
@@ -152,10 +141,14 @@ impl Engine {
     /// Gives a queued attempt to a connection, unless it is over or nobody waits for it any more.
     fn send(&mut self, key: Key, connection_key: Key, now: Time) {
         let Some(attempt) = self.attempts.get(key) else { return };
-        let Some(flight) = self.flights.get(attempt.flight) else { return };
-        if flight.answered || !self.source_takes_answers(flight.source) {
-            self.counters.orphaned += 1;
-            return self.attempt_failed(key, ack::TEMPORARY);
+        let flight_key = attempt.flight;
+        if !self.is_wanted(flight_key) {
+            self.counters.orphaned += self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
+            return self.attempt_failed(key, ack::TEMPORARY, now);
+        }
+        let is_batch = self.flights.get(flight_key).is_some_and(|flight| flight.batch.is_some());
+        if is_batch {
+            self.prune_queued(flight_key);
         }
         let (Some(attempt), Some(connection)) = (self.attempts.get_mut(key), self.connections.get_mut(connection_key))
         else {
@@ -163,7 +156,13 @@ impl Engine {
         };
         let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };
         endpoint.queued.release(1);
-        let request = Request { body: attempt.body.clone(), digest: attempt.digest };
+        let request = Request {
+            body: attempt.body.clone(),
+            digest: attempt.digest,
+            values: attempt.values.clone(),
+            content: attempt.content,
+            gzip: attempt.gzip,
+        };
         if connection.exchange.submit(key.into(), request).is_err() {
             // It said that it had room: then it is over by now, and its end brings the endpoint back here.
             endpoint.queued.charge(1);
@@ -181,6 +180,13 @@ impl Engine {
         self.start_call(key, connection_key, now);
     }
 
+    /// Whether anybody still waits for the outcome.
+    pub(super) fn is_wanted(&self, flight: Key) -> bool {
+        self.flights.get(flight).is_some_and(|flight| {
+            !flight.answered && flight.members().any(|member| self.source_takes_answers(member.source))
+        })
+    }
+
     /// Starts the call's clock, unless a first try started it. A call that had to wait for its connection to be
     /// opened began with that.
     fn start_call(&mut self, key: Key, connection: Key, now: Time) {
@@ -188,7 +194,7 @@ impl Engine {
         if attempt.links.is_linked() {
             return;
         }
-        let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.arrived);
+        let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.member.arrived);
         let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
         if let Some(destination) = self.destinations.get_mut(attempt.destination) {
             let expires = began + destination.call_timeout;

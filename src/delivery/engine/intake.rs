@@ -3,13 +3,16 @@
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::super::flight::{Attempt, Flight, Stage};
-use super::super::names::NameId;
+use super::super::flight::{Attempt, Flight, Member, Stage};
+use super::super::names::Kind;
 use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
+use crate::config::model::ContentErrors;
+use crate::format::ContentType;
 use crate::policy::Route;
-use crate::record::{self, ChangeRecord};
+use crate::policy::table::ProfileId;
+use crate::record::{self, ChangeRecord, Operation, RecordError};
 use crate::time::{Now, Time};
 use crate::wire::ack;
 use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
@@ -19,14 +22,17 @@ use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
 pub(super) struct Encoded {
     first: Key,
     body: Range<usize>,
+    heads: Range<usize>,
 }
 
 /// A record that is to be delivered.
 struct Accepted {
     digest: [u8; 20],
-    name: NameId,
+    kind: Kind,
     /// Where its body stands in the open chunk.
     body: Range<usize>,
+    /// Where the values of variable headers stand, behind it.
+    heads: Range<usize>,
 }
 
 /// What is to be done with a record before it is in flight.
@@ -35,6 +41,8 @@ enum Verdict {
     Deliver(Accepted),
     /// Answer with this code at once.
     Answer(u8),
+    /// Answer 10 once its frame stands in `rejected-file`.
+    Keep,
 }
 
 impl Engine {
@@ -62,6 +70,11 @@ impl Engine {
         let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
         self.flush_batch();
+        match end {
+            // Records that wait in batches hold the room that others wait for.
+            End::NoRoom | End::WindowFull => self.close_all_batches(now.monotonic),
+            End::UsedUp | End::Broken(_) => self.close_due_batches(now.monotonic),
+        }
         self.after_frames(key, assembler, end, bytes.len(), now.monotonic);
         self.pump_touched(now.monotonic);
         self.resume();
@@ -113,6 +126,7 @@ impl Engine {
         };
         match verdict {
             Verdict::Answer(code) => self.answer(key, number, code),
+            Verdict::Keep => self.rejects.wait(key, number, arrived + self.limits.record_deadline),
             Verdict::Deliver(record) => self.start(key, number, record, arrived, now.monotonic),
         }
         if self.bodies.is_full() {
@@ -129,7 +143,7 @@ impl Engine {
         let mut inflater = self.inflater.take().unwrap_or_default();
         let verdict = match inflater.inflate(frame.body, self.frame_limits) {
             Ok(body) => self.judge_message(key, body, now),
-            Err(fault) => self.bad_content(key, &fault, now.monotonic),
+            Err(fault) => self.bad_content(key, &fault, FrameKind::Compressed, frame.body, now),
         };
         self.inflater = Some(inflater);
         verdict
@@ -138,7 +152,7 @@ impl Engine {
     fn judge_message(&mut self, key: Key, body: &[u8], now: Now) -> Verdict {
         match record::decode(body) {
             Ok(record) => self.judge_record(key, &record, now),
-            Err(fault) => self.bad_content(key, &fault, now.monotonic),
+            Err(fault) => self.bad_content(key, &fault, FrameKind::Message, body, now),
         }
     }
 
@@ -149,7 +163,9 @@ impl Engine {
             self.counters.skipped += 1;
             return Verdict::Answer(ack::OK);
         }
-        match self.policy.route() {
+        let Some(source) = self.sources.get(key) else { return Verdict::Answer(ack::TEMPORARY) };
+        let kind = self.names.kind(source.port, record, &self.policy.table);
+        match self.policy.route(kind.profile) {
             Route::To(_) => {}
             Route::Skip => {
                 self.counters.skipped += 1;
@@ -166,12 +182,12 @@ impl Engine {
                 return Verdict::Answer(ack::OK);
             }
         }
-        let mut no_way = self.no_way(now.monotonic);
+        let mut no_way = self.no_way(kind.profile, now.monotonic);
         if no_way.as_ref().is_some_and(|no_way| no_way.full) {
             // What this batch queued so far may find free streams: only what has to wait counts against the limit.
             self.flush_batch();
             self.pump_touched(now.monotonic);
-            no_way = self.no_way(now.monotonic);
+            no_way = self.no_way(kind.profile, now.monotonic);
         }
         if let Some(why) = no_way {
             self.counters.refused += 1;
@@ -181,30 +197,77 @@ impl Engine {
             }
             return Verdict::Answer(ack::TEMPORARY);
         }
-        let out = self.bodies.buffer();
-        let start = out.len();
-        match self.formatter.encode(record, now.unix_ms, out, &mut self.counters.notes) {
-            Ok(()) => Verdict::Deliver(Accepted {
-                digest: *record.digest,
-                name: self.names.id(record),
-                body: start..self.bodies.buffer().len(),
-            }),
+        match self.encode(kind, record, now.unix_ms) {
+            Ok(accepted) => Verdict::Deliver(accepted),
             Err(fault) => {
-                self.bodies.buffer().truncate(start);
-                let identity = record.identity().to_string();
-                self.bad_content(key, &format_args!("{identity}: {fault}"), now.monotonic)
+                let fault = format_args!("{}: {fault}", record.identity()).to_string();
+                self.bad_content(key, &fault, FrameKind::Message, record.body, now)
             }
         }
     }
 
-    fn bad_content(&mut self, key: Key, fault: &dyn std::fmt::Display, now: Time) -> Verdict {
-        self.counters.content_faults += 1;
-        if let Some(left_out) = self.limited.content.allow(now) {
-            let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
-            tracing::warn!(target: "record-parser",
-                "{peer}: record answered 10, which the server does not send again: {fault}{}", more(left_out));
+    /// Writes body and header values of a record into the open chunk, and says which batch it belongs to.
+    fn encode(&mut self, kind: Kind, record: &ChangeRecord<'_>, unix_ms: u64) -> Result<Accepted, RecordError> {
+        let out = self.bodies.buffer();
+        let start = out.len();
+        // A kind's profile is one of its own table.
+        if let Some(profile) = self.policy.table.profile(kind.profile) {
+            self.encoders.body(profile, record, unix_ms, out, &mut self.counters.notes)?;
         }
-        Verdict::Answer(ack::PERMANENT)
+        let end = out.len();
+        let mut wants_heads = true;
+        if let Some(rule) = self.rules.get(kind.profile.index()).and_then(Option::as_ref) {
+            let operation: &[u8] = if record.operation == Operation::Write { b"w" } else { b"d" };
+            self.batches.select(
+                kind.profile,
+                [
+                    rule.by_namespace.then_some(record.namespace),
+                    rule.by_set.then_some(record.set.unwrap_or_default()),
+                    rule.by_operation.then_some(operation),
+                ],
+            );
+            // Those of a batch are the same for all of its records.
+            wants_heads = !self.batches.is_open();
+        }
+        if wants_heads {
+            let missing = self.encoders.heads(self.policy.destinations(kind.profile), record, out);
+            self.counters.headers_absent += missing.absent;
+            self.counters.headers_too_long += missing.too_long;
+        }
+        let heads = end..out.len();
+        Ok(Accepted { digest: *record.digest, kind, body: start..end, heads })
+    }
+
+    fn bad_content(
+        &mut self,
+        key: Key,
+        fault: &dyn std::fmt::Display,
+        kind: FrameKind,
+        body: &[u8],
+        now: Now,
+    ) -> Verdict {
+        self.counters.content_faults += 1;
+        let code = match self.content_errors {
+            ContentErrors::Permanent => ack::PERMANENT,
+            ContentErrors::Temporary => ack::TEMPORARY,
+        };
+        let peer = self.sources.get(key).map(|source| source.peer);
+        if let Some(left_out) = self.limited.content.allow(now.monotonic) {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            let meaning = match self.content_errors {
+                ContentErrors::Permanent => "which the server does not send again",
+                ContentErrors::Temporary => "so the server sends it again",
+            };
+            tracing::warn!(target: "record-parser",
+                "{peer}: record answered {code}, {meaning}: {fault}{}", more(left_out));
+        }
+        if code != ack::PERMANENT || !self.rejects.is_kept() {
+            return Verdict::Answer(code);
+        }
+        match self.rejects.add(peer, fault, kind, body, now.unix_ms, &mut self.budget) {
+            true => Verdict::Keep,
+            false => Verdict::Answer(ack::TEMPORARY),
+        }
     }
 
     fn report_panic(&mut self, key: Key, now: Time) {
@@ -217,36 +280,56 @@ impl Engine {
         }
     }
 
-    /// Puts a record in flight: one attempt for each destination, in its endpoint's queue.
+    /// Puts a record in flight, or in its batch.
     fn start(&mut self, source: Key, number: u64, record: Accepted, arrived: Time, now: Time) {
-        let Accepted { digest, name, body } = record;
-        let flight = Flight {
-            source,
-            number,
-            arrived,
-            name,
-            pending: 0,
-            answered: false,
-            first: None,
-            links: Default::default(),
-        };
-        let Some(flight_key) = self.flights.insert(flight) else {
-            return self.answer(source, number, ack::TEMPORARY);
-        };
+        let Accepted { digest, kind, body, heads } = record;
+        let member = Member { source, number, arrived, name: kind.name, digest };
+        if self.rules.get(kind.profile.index()).is_some_and(Option::is_some) {
+            // Out of the chunk of single bodies: what was just written is its end.
+            let mut chunk = std::mem::take(self.bodies.buffer());
+            let part = |range: Range<usize>| chunk.get(range).unwrap_or_default();
+            self.add_to_batch(kind.profile, member, part(body.clone()), part(heads), now);
+            chunk.truncate(body.start);
+            *self.bodies.buffer() = chunk;
+            return;
+        }
+        let destinations = self.policy.destinations(kind.profile).len();
         self.budget.charge_record();
-        self.deadlines.add(&mut self.flights, flight_key, arrived + self.limits.record_deadline);
+        if let Some(first) = self.open_flight(Flight::of_one(member, kind.profile), 0..destinations, now) {
+            self.batch.push(Encoded { first, body, heads });
+        }
+    }
+
+    /// Puts a flight in the table: an attempt for each of the destinations at `positions` of its route, in its
+    /// endpoint's queue, without a body yet. The first attempt; `None` if the flight is over.
+    pub(super) fn open_flight(
+        &mut self,
+        flight: Flight,
+        positions: impl DoubleEndedIterator<Item = usize> + ExactSizeIterator,
+        now: Time,
+    ) -> Option<Key> {
+        let profile = flight.profile;
+        let digest = flight.only_digest();
+        let deadline = flight.members().map(|member| member.arrived).min().unwrap_or(now) + self.limits.record_deadline;
+        let content = self.content_type(profile);
+        let flight_key = self.flights.insert(flight)?;
+        self.deadlines.add(&mut self.flights, flight_key, deadline);
         let mut next = None;
         let mut pending = 0;
-        let wanted = self.route_len();
-        for position in (0..wanted).rev() {
-            let Some((destination, endpoint)) = self.choose(position, now) else { continue };
+        let wanted = positions.len();
+        for position in positions.rev() {
+            let Some((destination, endpoint)) = self.choose(profile, position, now) else { continue };
             let attempt = Attempt {
                 flight: flight_key,
                 destination,
                 endpoint,
                 stage: Stage::Queued,
                 body: bytes::Bytes::new(),
+                values: bytes::Bytes::new(),
+                content,
+                gzip: false,
                 digest,
+                refused_for_good: false,
                 retried: false,
                 test: false,
                 sent_at: now,
@@ -263,12 +346,19 @@ impl Engine {
             flight.first = next;
             flight.pending = pending;
         }
-        if pending < wanted {
+        if pending < wanted || next.is_none() {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
-            return self.end_flight(flight_key, now);
+            self.end_flight(flight_key, now);
+            return None;
         }
-        if let Some(first) = next {
-            self.batch.push(Encoded { first, body });
+        next
+    }
+
+    /// What the body of a request is.
+    fn content_type(&self, profile: ProfileId) -> ContentType {
+        match self.rules.get(profile.index()).and_then(Option::as_ref) {
+            Some(rule) => rule.framing.content_type(),
+            None => self.policy.table.profile(profile).map_or(ContentType::Xdr, |it| self.encoders.content_type(it)),
         }
     }
 
@@ -278,14 +368,11 @@ impl Engine {
             return;
         }
         let chunk = self.bodies.seal(&mut self.budget);
-        for encoded in self.batch.drain(..) {
-            let body = chunk.slice(encoded.body);
-            let mut next = Some(encoded.first);
-            while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
-                attempt.body = body.clone();
-                next = attempt.sibling;
-            }
+        let mut batch = std::mem::take(&mut self.batch);
+        for Encoded { first, body, heads } in batch.drain(..) {
+            self.give_bodies(first, &chunk.slice(body), &chunk.slice(heads));
         }
+        self.batch = batch;
     }
 
     /// Puts the assembler back and notes what the source waits for.
@@ -317,6 +404,7 @@ impl Engine {
     fn broken(&mut self, key: Key, error: &FrameError, now: Time) {
         let Some(source) = self.sources.get_mut(key) else { return };
         source.phase = Phase::Closing;
+        self.sources_gone += 1;
         self.counters.framing_faults += 1;
         if let Some(left_out) = self.limited.framing.allow(now) {
             tracing::warn!(target: "server", "{}: connection closed: {error}{}", source.peer, more(left_out));

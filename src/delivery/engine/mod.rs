@@ -8,12 +8,16 @@
 //! - `dispatch`: from an endpoint's queue to a connection
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
+//! - `batching`: filling and closing batches, taking them apart
+//! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
 
+mod batching;
 mod connections;
 mod dispatch;
 mod intake;
 mod outcome;
+mod rejects;
 mod setup;
 mod sources;
 #[cfg(test)]
@@ -23,16 +27,18 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::batch::{OpenBatches, Rule};
 use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
+use super::encoders::Encoders;
 use super::endpoint::{Connection, Destination, Endpoint};
 use super::flight::{Attempt, Flight};
 use super::names::Names;
+use super::rejects::Rejects;
 use super::source::Source;
 use super::table::{Key, Table};
-use crate::config::model::Limits;
-use crate::format::Formatter;
+use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
@@ -88,6 +94,8 @@ pub struct Counts {
     pub flights: usize,
     /// Requests of theirs.
     pub attempts: usize,
+    /// Batches that are still being filled.
+    pub batches: usize,
     /// Entries of endpoints' queues that are not over.
     pub queued: usize,
     /// Requests that endpoints count as unanswered.
@@ -105,6 +113,7 @@ struct Limited {
     framing: RateLimit,
     refused: RateLimit,
     failed: RateLimit,
+    permanent: RateLimit,
     deadline: RateLimit,
     panic: RateLimit,
     connect: RateLimit,
@@ -118,6 +127,7 @@ impl Default for Limited {
             framing: limit(),
             refused: limit(),
             failed: limit(),
+            permanent: limit(),
             deadline: limit(),
             panic: limit(),
             connect: limit(),
@@ -130,7 +140,10 @@ pub struct Engine {
     limits: Limits,
     frame_limits: FrameLimits,
     policy: Policy,
-    formatter: Formatter,
+    encoders: Encoders,
+    /// How the records of each profile are batched, in the order of the profiles.
+    rules: Vec<Option<Rule>>,
+    content_errors: ContentErrors,
     names: Names,
     /// Made for the first compressed frame.
     inflater: Option<Inflater>,
@@ -148,6 +161,12 @@ pub struct Engine {
     bodies: Bodies,
     /// First attempts of the records whose bodies are in the open chunk, and where.
     batch: Vec<intake::Encoded>,
+    /// Batches that are still being filled.
+    batches: OpenBatches,
+    /// Records whose frame is on its way to a file.
+    rejects: Rejects,
+    /// Connections that have gone or take no more answers, so far: batches look for their records when it changes.
+    sources_gone: u64,
     /// Sources that wait for room, longest first.
     paused: VecDeque<Key>,
     /// The one source that may go on without room while no record is in flight.
@@ -219,6 +238,7 @@ impl Engine {
             sources: self.sources.len(),
             paused: self.paused.iter().filter(|key| self.sources.get(**key).is_some()).count(),
             flights: self.flights.len(),
+            batches: self.batches.len(),
             attempts: self.attempts.len(),
             connections: self.connections.len(),
             ..Counts::default()
@@ -234,6 +254,8 @@ impl Engine {
     /// Whether anything is in flight, paused or being opened, so that time-outs have to be exact.
     pub fn is_busy(&self) -> bool {
         !self.flights.is_empty()
+            || !self.batches.is_empty()
+            || self.rejects.is_waiting()
             || !self.paused.is_empty()
             || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
     }

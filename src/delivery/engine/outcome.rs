@@ -2,7 +2,7 @@
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::Stage;
+use super::super::flight::{Flight, Member, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -46,14 +46,18 @@ impl Engine {
                 if success {
                     self.counters.responses_success += 1;
                     self.report_health(endpoint, |entry| entry.breaker.succeeded());
-                    self.attempt_succeeded(key, now);
+                    self.attempt_ended(key, now);
+                } else if self.destinations.get(destination).is_some_and(|entry| entry.permanent.contains(status)) {
+                    self.counters.responses_permanent += 1;
+                    self.report_health(endpoint, |entry| entry.breaker.succeeded());
+                    self.refused_for_good(key, status, now);
                 } else {
                     self.counters.responses_other += 1;
                     if let Some(entry) = self.endpoints.get_mut(endpoint) {
                         entry.breaker.answered(test, now);
                     }
                     self.report_failure(key, &format_args!("status {status}"), now);
-                    self.attempt_failed(key, ack::TEMPORARY);
+                    self.attempt_failed(key, ack::TEMPORARY, now);
                 }
             }
             Outcome::Failed { kind, processed } => {
@@ -62,7 +66,7 @@ impl Engine {
                     Processed::No => self.retry_or_fail(key, &kind, now),
                     Processed::Unknown => {
                         self.report_failure(key, &kind, now);
-                        self.attempt_failed(key, ack::TEMPORARY);
+                        self.attempt_failed(key, ack::TEMPORARY, now);
                     }
                 }
             }
@@ -75,39 +79,94 @@ impl Engine {
         let Some(attempt) = self.attempts.get(key) else { return };
         let url = self.endpoints.get(attempt.endpoint).map_or("", |endpoint| endpoint.url.as_str());
         let name = self.destinations.get(attempt.destination).map_or("", |destination| destination.name.as_str());
-        let record = self.flights.get(attempt.flight).map_or("", |flight| self.names.text(flight.name));
+        let record = self.describe(attempt.flight);
         tracing::warn!(target: "server",
-            "destination {name}, {url}: {why}; record {record}{} answered 11, so the server sends it again{}",
-            Hex(&attempt.digest), more(left_out));
+            "destination {name}, {url}: {why}; {record} answered 11, so the server sends it again{}", more(left_out));
     }
 
-    fn attempt_succeeded(&mut self, key: Key, now: Time) {
+    /// The records of a flight, for a log line.
+    pub(super) fn describe(&self, key: Key) -> String {
+        let Some(flight) = self.flights.get(key) else { return "record".to_owned() };
+        let (name, digest) = (self.names.text(flight.member.name), Hex(&flight.member.digest));
+        match flight.len() {
+            1 => format!("record {name}{digest}"),
+            count => format!("batch of {count} records, the first of them {name}{digest},"),
+        }
+    }
+
+    /// The destination said that it will never take this (`permanent-status-codes`).
+    fn refused_for_good(&mut self, key: Key, status: u16, now: Time) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        attempt.refused_for_good = true;
+        let (flight_key, destination, endpoint) = (attempt.flight, attempt.destination, attempt.endpoint);
+        if let Some(flight) = self.flights.get_mut(flight_key) {
+            flight.refused_for_good = true;
+        }
+        if let Some(left_out) = self.limited.permanent.allow(now) {
+            let url = self.endpoints.get(endpoint).map_or("", |endpoint| endpoint.url.as_str());
+            let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
+            let record = self.describe(flight_key);
+            let then = match self.flights.get(flight_key).map_or(1, Flight::len) {
+                1 => "answered 10 unless another destination fails, so the server does not send it again",
+                _ => "each is sent again on its own",
+            };
+            tracing::warn!(target: "server",
+                "destination {name}, {url}: status {status} is one of permanent-status-codes; {record} {then}{}", more(left_out));
+        }
+        self.attempt_ended(key, now);
+    }
+
+    /// A destination has taken the flight, or will never take it. The last one decides.
+    fn attempt_ended(&mut self, key: Key, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
         flight.pending = flight.pending.saturating_sub(1);
         if flight.pending > 0 {
             return;
         }
-        if !flight.answered {
-            flight.answered = true;
-            let (source, number) = (flight.source, flight.number);
-            let micros = now.since(flight.arrived).as_micros();
-            self.latency.record(u64::try_from(micros).unwrap_or(u64::MAX));
-            self.answer(source, number, ack::OK);
+        if flight.refused_for_good && !flight.answered {
+            if flight.len() > 1 {
+                return self.take_apart(flight_key, now);
+            }
+            self.answer_flight(flight_key, ack::PERMANENT, now);
+        } else {
+            self.answer_flight(flight_key, ack::OK, now);
         }
         self.finish_flight(flight_key);
     }
 
+    /// Answers every record of a flight, once.
+    pub(super) fn answer_flight(&mut self, key: Key, code: u8, now: Time) {
+        let Some(flight) = self.flights.get_mut(key) else { return };
+        if std::mem::replace(&mut flight.answered, true) {
+            return;
+        }
+        let member = flight.member;
+        self.answer_member(member, code, now);
+        let Some(batch) = self.flights.get_mut(key).and_then(|flight| flight.batch.take()) else { return };
+        batch.more.iter().for_each(|member| self.answer_member(*member, code, now));
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.batch = Some(batch);
+        }
+    }
+
+    fn answer_member(&mut self, member: Member, code: u8, now: Time) {
+        if code == ack::OK {
+            let micros = now.since(member.arrived).as_micros();
+            self.latency.record(u64::try_from(micros).unwrap_or(u64::MAX));
+        }
+        self.answer(member.source, member.number, code);
+    }
+
     /// One destination did not take the record: the source is told at once. Attempts that are queued elsewhere are
     /// dropped, since all destinations will see the record again; those on their way end by themselves.
-    pub(super) fn attempt_failed(&mut self, key: Key, code: u8) {
+    pub(super) fn attempt_failed(&mut self, key: Key, code: u8, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
         flight.pending = flight.pending.saturating_sub(1);
         if !flight.answered {
-            flight.answered = true;
-            let (source, number, mut next) = (flight.source, flight.number, flight.first);
-            self.answer(source, number, code);
+            let mut next = flight.first;
+            self.answer_flight(flight_key, code, now);
             while let Some(sibling) = next {
                 let Some(attempt) = self.attempts.get(sibling) else { break };
                 next = attempt.sibling;
@@ -163,22 +222,18 @@ impl Engine {
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
             next = attempt.sibling;
         }
-        self.budget.release_record();
+        flight.members().for_each(|_| self.budget.release_record());
     }
 
     /// The peer has not acted on the request: once more, on another healthy URL if there is one.
     pub(super) fn retry_or_fail(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
         let Some(attempt) = self.attempts.get(key) else { return };
         let (destination, endpoint, stage) = (attempt.destination, attempt.endpoint, attempt.stage);
-        let wanted = !attempt.retried
-            && self
-                .flights
-                .get(attempt.flight)
-                .is_some_and(|flight| !flight.answered && self.source_takes_answers(flight.source));
+        let wanted = !attempt.retried && self.is_wanted(attempt.flight);
         let next = if wanted { self.choose_endpoint(destination, Some(endpoint), now) } else { None };
         let (Some(next), Some(entry)) = (next, self.endpoints.get_mut(endpoint)) else {
             self.report_failure(key, why, now);
-            return self.attempt_failed(key, ack::TEMPORARY);
+            return self.attempt_failed(key, ack::TEMPORARY, now);
         };
         match stage {
             Stage::Queued => entry.queued.release(1),

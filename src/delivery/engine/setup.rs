@@ -3,20 +3,23 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::super::batch::{OpenBatches, Rule};
 use super::super::bodies::Bodies;
 use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
+use super::super::encoders::Encoders;
 use super::super::endpoint::{Destination, Endpoint};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
+use super::super::rejects::Rejects;
 use super::super::table::Table;
 use super::{Engine, Limited};
-use crate::config::model::{Config, Format};
-use crate::format::Formatter;
+use crate::config::model::{Config, HeaderValue, Routing};
+use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
-use crate::record::DecodeLimits;
+use crate::policy::table::{Profile, ProfileTable};
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, nothing else.
@@ -51,11 +54,44 @@ pub fn share(total: u32, index: usize, executors: usize) -> usize {
     (total / executors + usize::from(index < total % executors)).max(1)
 }
 
+/// An engine cannot be made from a configuration that was not checked.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A URL or a header.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A bin transform.
+    #[error("bin-transforms: {0}")]
+    Transform(String),
+}
+
+/// How records with this profile are batched, if they are.
+fn rule(config: &Config, table: &ProfileTable, profile: &Profile) -> Option<Rule> {
+    let batching = profile.batching.clone()?;
+    let Some(Routing::Destinations(list)) = &profile.routing else { return None };
+    let destinations = || list.iter().filter_map(|index| config.destinations.get(*index));
+    let has = |wanted: &HeaderValue| {
+        destinations().any(|destination| destination.headers.list.iter().any(|header| header.value == *wanted))
+    };
+    let deadline = config.limits.record_deadline;
+    let call = destinations().map(|destination| destination.call_timeout).max().unwrap_or(deadline);
+    let format = table.formats.get(profile.format)?;
+    Some(Rule {
+        framing: Framing::new(format, batching.body),
+        by_namespace: has(&HeaderValue::Namespace),
+        by_set: has(&HeaderValue::Set),
+        by_operation: has(&HeaderValue::Operation),
+        longest_wait: deadline.saturating_sub(call.min(deadline / 2)),
+        batching,
+    })
+}
+
 impl Engine {
     /// The engine of executor `index`.
-    pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, TargetError> {
-        let decode = DecodeLimits { max_depth: config.limits.max_depth };
-        let formatter = Formatter::new(config.rules.top.format.as_ref().unwrap_or(&Format::Xdr), decode);
+    pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, SetupError> {
+        let policy = Policy::new(&config.rules);
+        let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
+        let rules = policy.table.profiles().map(|(_, profile)| rule(config, &policy.table, profile)).collect();
         let mut destinations = Vec::new();
         let mut endpoints = Vec::new();
         for destination in &config.destinations {
@@ -64,7 +100,7 @@ impl Engine {
                 let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
                 endpoints.push(Endpoint {
                     destination: destinations.len(),
-                    target: Rc::new(Target::new(url, formatter.content_type().name())?),
+                    target: Rc::new(Target::new(url, &destination.headers)?),
                     url: url.to_string(),
                     queue: VecDeque::new(),
                     queued: Lease::new(queue.clone()),
@@ -87,14 +123,18 @@ impl Engine {
                 connect_timeout: destination.connect_timeout,
                 streams: destination.http2_max_concurrent_streams as usize,
                 success: destination.success,
+                permanent: destination.permanent,
+                gzip_above: destination.gzip_above,
                 calls: Chain::default(),
             });
         }
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),
-            policy: Policy::new(config.rules.top.routing.clone()),
-            formatter,
+            policy,
+            encoders,
+            rules,
+            content_errors: config.content_errors,
             names: Names::default(),
             inflater: None,
             destinations,
@@ -107,6 +147,9 @@ impl Engine {
             budget: Budget::new(&shared.pool),
             bodies: Bodies::default(),
             batch: Vec::new(),
+            batches: OpenBatches::default(),
+            rejects: Rejects::new(config.rejected.is_some()),
+            sources_gone: 0,
             paused: VecDeque::new(),
             grace: None,
             rejecting: false,

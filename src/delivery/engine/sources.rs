@@ -25,9 +25,10 @@ pub enum Input {
 }
 
 impl Engine {
-    /// A connection was accepted. `None` when there is no place for it.
-    pub fn source_open(&mut self, peer: SocketAddr) -> Option<Key> {
-        let key = self.sources.insert(Source::new(peer, Assembler::new(self.frame_limits)))?;
+    /// A connection was accepted on the listening port `port`. `None` when there is no place for it.
+    pub fn source_open(&mut self, peer: SocketAddr, port: u16) -> Option<Key> {
+        let port = self.policy.table.port(port);
+        let key = self.sources.insert(Source::new(peer, port, Assembler::new(self.frame_limits)))?;
         self.counters.sources_opened += 1;
         tracing::debug!(target: "server", "{peer}: XDR connection opened");
         Some(key)
@@ -156,6 +157,7 @@ impl Engine {
             tracing::debug!(target: "server", "{}: closed inside a frame, which the server sends again", source.peer);
         }
         source.phase = Phase::Closing;
+        self.sources_gone += 1;
         self.wake_source(key);
     }
 
@@ -168,6 +170,7 @@ impl Engine {
             self.grace = None;
         }
         self.counters.sources_closed += 1;
+        self.sources_gone += 1;
         tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());
         self.resume();
     }

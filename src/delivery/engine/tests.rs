@@ -72,7 +72,7 @@ struct Rig {
 impl Rig {
     fn new(config: &Config) -> Rig {
         let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
-        let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
+        let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9)), 0).unwrap();
         let frames = Generator::new(&RecordSpec::default()).unwrap();
         Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100) }
     }

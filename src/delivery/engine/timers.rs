@@ -6,7 +6,6 @@ use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
-use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -21,8 +20,10 @@ impl Engine {
     /// Does what is due at `now`. To be called at least every [`BUSY_TICK`] or [`IDLE_TICK`]: deadlines are seen that
     /// much late at most.
     pub fn tick(&mut self, now: Time) {
+        self.close_due_batches(now);
         self.expire_calls(now);
         self.expire_records(now);
+        self.expire_rejects(now);
         self.check_sources(now);
         self.check_pauses(now);
         if self.drain_until.is_some_and(|until| until <= now) {
@@ -42,7 +43,7 @@ impl Engine {
                 let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
                 self.report_failure(key, &"no answer within call-timeout", now);
                 self.cancel(key, now);
-                self.attempt_failed(key, ack::TEMPORARY);
+                self.attempt_failed(key, ack::TEMPORARY, now);
                 if let Some((endpoint, test)) = endpoint {
                     self.endpoint_failed(endpoint, test, now);
                 }
@@ -59,13 +60,10 @@ impl Engine {
             let is_open = self.flights.get(key).is_some_and(|flight| !flight.answered);
             self.counters.deadlines += u64::from(is_open);
             if is_open && let Some(left_out) = self.limited.deadline.allow(now) {
-                let flight = self.flights.get(key);
-                let name = flight.map_or("", |flight| self.names.text(flight.name));
-                let first = flight.and_then(|flight| flight.first).and_then(|first| self.attempts.get(first));
-                let digest = first.map(|attempt| attempt.digest).unwrap_or_default();
+                let record = self.describe(key);
                 tracing::warn!(target: "server",
-                    "record {name}{} was not delivered within limits.record-deadline and was answered 11, so the server sends it again{}",
-                    Hex(&digest), more(left_out));
+                    "{record} was not delivered within limits.record-deadline and was answered 11, so the server sends it again{}",
+                    more(left_out));
             }
             self.end_flight(key, now);
         }
@@ -76,12 +74,8 @@ impl Engine {
 
     /// Ends a record and all its attempts, answered 11 unless it has its code.
     pub(super) fn end_flight(&mut self, key: Key, now: Time) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        let answered = std::mem::replace(&mut flight.answered, true);
-        let (source, number, mut next) = (flight.source, flight.number, flight.first);
-        if !answered {
-            self.answer(source, number, ack::TEMPORARY);
-        }
+        self.answer_flight(key, ack::TEMPORARY, now);
+        let mut next = self.flights.get(key).and_then(|flight| flight.first);
         while let Some(attempt_key) = next {
             let Some(attempt) = self.attempts.get(attempt_key) else { break };
             next = attempt.sibling;
@@ -193,6 +187,8 @@ impl Engine {
             return;
         }
         self.drain_until = Some(now + self.limits.drain);
+        self.close_all_batches(now);
+        self.pump_touched(now);
         for key in self.sources.keys() {
             self.wake_source(key);
         }
@@ -206,6 +202,14 @@ impl Engine {
     /// When the drain is over at the latest.
     pub fn drain_until(&self) -> Option<Time> {
         self.drain_until
+    }
+
+    /// Records whose frame was not written to `rejected-file` by their deadline.
+    fn expire_rejects(&mut self, now: Time) {
+        while let Some((source, number)) = self.rejects.expired(now) {
+            self.counters.deadlines += 1;
+            self.answer(source, number, ack::TEMPORARY);
+        }
     }
 
     /// The drain took too long: what is left is answered 11.

@@ -1,11 +1,11 @@
 use super::*;
-use crate::config::model::Url;
+use crate::config::model::{Headers, Url};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn exchange() -> Http1 {
     let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
-    Http1::new(Rc::new(Target::new(&url, "application/json").unwrap()), ExchangeLimits::default())
+    Http1::new(Rc::new(Target::new(&url, &Headers::default()).unwrap()), ExchangeLimits::default())
 }
 
 fn ticket(slot: u32) -> Ticket {
@@ -13,7 +13,7 @@ fn ticket(slot: u32) -> Ticket {
 }
 
 fn request() -> Request {
-    Request { body: Bytes::from_static(b"{\"a\":1}"), digest: [0xAB; 20] }
+    Request::json(Bytes::from_static(b"{\"a\":1}"), [0xAB; 20])
 }
 
 fn transmit(exchange: &mut Http1) -> Vec<u8> {
@@ -64,7 +64,7 @@ fn requests_follow_each_other_on_one_connection() {
 fn a_large_body_comes_out_in_parts_below_the_high_water_mark() {
     let mut exchange = exchange();
     let body: Vec<u8> = (0..1 << 20).map(|n: u32| n as u8).collect();
-    exchange.submit(ticket(1), Request { body: body.clone().into(), digest: [0; 20] }).unwrap();
+    exchange.submit(ticket(1), Request::json(body.clone().into(), [0; 20])).unwrap();
     let mut sent = Vec::new();
     loop {
         let part = transmit(&mut exchange);
@@ -137,7 +137,7 @@ fn the_end_of_the_connection_completes_a_response_without_length() {
 #[test]
 fn an_early_response_counts_and_closes() {
     let mut exchange = exchange();
-    exchange.submit(ticket(1), Request { body: vec![b'x'; 1 << 20].into(), digest: [0; 20] }).unwrap();
+    exchange.submit(ticket(1), Request::json(vec![b'x'; 1 << 20].into(), [0; 20])).unwrap();
     transmit(&mut exchange);
     exchange.receive(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(exchange.next_outcome(), Some((ticket(1), Outcome::Response { status: 413 })));

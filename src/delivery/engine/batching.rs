@@ -1,0 +1,238 @@
+//! Batches: filling, closing, leaving out what nobody waits for any more, and taking apart what a destination refused.
+
+use bytes::Bytes;
+
+use super::super::batch::{MAX_OPEN, OpenBatch, Rule};
+use super::super::bodies;
+use super::super::flight::{Batch, Flight, Member, Stage};
+use super::super::table::Key;
+use super::Engine;
+use crate::policy::table::ProfileId;
+use crate::time::Time;
+use crate::wire::ack;
+
+/// A body of its own for some records of a batch.
+struct Rebuilt {
+    data: Vec<u8>,
+    ends: Vec<usize>,
+    /// Where the body begins in `data`.
+    start: usize,
+}
+
+impl Engine {
+    /// Adds a record to the batch that was selected when it was encoded.
+    pub(super) fn add_to_batch(&mut self, profile: ProfileId, member: Member, body: &[u8], heads: &[u8], now: Time) {
+        if !self.batches.is_open() && self.batches.len() >= MAX_OPEN {
+            // It is taken out before the selected one is looked at again, so that it is another one.
+            if let Some(oldest) = self.batches.take_any() {
+                self.close_batch(oldest, now);
+            }
+        }
+        let Some(rule) = self.rules.get(profile.index()).and_then(Option::as_ref) else { return };
+        self.batches.add(rule, profile, member, body, heads, now);
+        self.budget.charge_record();
+        let Some(batch) = self.batches.selected() else { return };
+        let full = batch.is_full(rule);
+        self.budget.recharge(&mut batch.charged, batch.data.capacity() as u64);
+        if full && let Some(batch) = self.batches.take_selected() {
+            self.close_batch(batch, now);
+        }
+    }
+
+    /// Closes the batches whose time is over.
+    pub(super) fn close_due_batches(&mut self, now: Time) {
+        while let Some(batch) = self.batches.take_due(now) {
+            self.close_batch(batch, now);
+        }
+    }
+
+    /// Closes all batches: there is no room for more records, or no more will come.
+    pub(super) fn close_all_batches(&mut self, now: Time) {
+        while let Some(batch) = self.batches.take_any() {
+            self.close_batch(batch, now);
+        }
+    }
+
+    /// Puts a batch in flight. Records whose connection has gone are left out: the server sends them again elsewhere.
+    fn close_batch(&mut self, mut batch: OpenBatch, now: Time) {
+        self.budget.recharge(&mut batch.charged, 0);
+        let Some(rule) = self.rules.get(batch.profile.index()).and_then(Option::as_ref) else { return };
+        let count = u32::try_from(batch.members.len()).unwrap_or(u32::MAX);
+        let start = rule.framing.finish(&mut batch.data, count);
+        let data = bodies::charged(batch.data, &mut self.budget);
+        let mut members = batch.members.into_iter();
+        let Some(member) = members.next() else { return };
+        let mut flight = Flight::of_one(member, batch.profile);
+        flight.batch =
+            Some(Box::new(Batch { more: members.collect(), data, ends: batch.ends, sources_gone: u64::MAX }));
+        let start = self.prune(&mut flight).unwrap_or(start);
+        if flight.members().all(|member| !self.source_takes_answers(member.source)) {
+            self.counters.orphaned += flight.len() as u64;
+            return self.drop_unsent(&flight);
+        }
+        self.counters.batches += 1;
+        self.counters.batched_records += flight.len() as u64;
+        let body = flight.batch.as_ref().map(|batch| batch.data.slice(start..)).unwrap_or_default();
+        self.launch(flight, &body, &Bytes::from(batch.heads), now);
+    }
+
+    /// Answers the records of a flight that is not in the table, 11, and gives their room back.
+    fn drop_unsent(&mut self, flight: &Flight) {
+        for member in flight.members() {
+            self.answer(member.source, member.number, ack::TEMPORARY);
+            self.budget.release_record();
+        }
+    }
+
+    /// Puts a flight with its body in the queues of all its destinations.
+    fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
+        let destinations = self.policy.destinations(flight.profile).len();
+        if let Some(first) = self.open_flight(flight, 0..destinations, now) {
+            self.give_bodies(first, body, heads);
+        }
+    }
+
+    /// Gives the attempts of one flight their bodies.
+    pub(super) fn give_bodies(&mut self, first: Key, body: &Bytes, heads: &Bytes) {
+        let mut heads = heads.clone();
+        let mut zipped = None;
+        let mut next = Some(first);
+        while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
+            next = attempt.sibling;
+            attempt.values = self.encoders.take_head(attempt.destination, &mut heads);
+            let threshold = self.destinations.get(attempt.destination).and_then(|entry| entry.gzip_above);
+            if threshold.is_some_and(|threshold| body.len() as u64 > threshold) {
+                // Compressed once for all destinations.
+                let zipped = zipped.get_or_insert_with(|| self.encoders.gzip(body, &mut self.budget));
+                if let Some(zipped) = zipped {
+                    attempt.body = zipped.clone();
+                    attempt.gzip = true;
+                    continue;
+                }
+            }
+            attempt.body = body.clone();
+            attempt.gzip = false;
+        }
+    }
+
+    /// Takes records out of a batch whose connections have gone, if that leaves any. Where its new body begins in its
+    /// data, if it has one.
+    fn prune(&mut self, flight: &mut Flight) -> Option<usize> {
+        let gone = self.sources_gone;
+        if flight.batch.as_ref().is_none_or(|batch| batch.sources_gone == gone) {
+            return None;
+        }
+        let live: Vec<bool> = flight.members().map(|member| self.source_takes_answers(member.source)).collect();
+        let batch = flight.batch.as_mut()?;
+        batch.sources_gone = gone;
+        if live.iter().all(|live| *live) || !live.contains(&true) {
+            return None;
+        }
+        let rule = self.rules.get(flight.profile.index()).and_then(Option::as_ref)?;
+        let kept: Vec<usize> = live.iter().enumerate().filter(|(_, live)| **live).map(|(at, _)| at).collect();
+        let rebuilt = rebuild(rule, batch, &kept);
+        let all: Vec<Member> = std::iter::once(flight.member).chain(batch.more.drain(..)).collect();
+        batch.ends = rebuilt.ends;
+        batch.data = bodies::charged(rebuilt.data, &mut self.budget);
+        let mut left = all.iter().zip(&live).filter(|(_, live)| **live).map(|(member, _)| *member);
+        flight.member = left.next()?;
+        batch.more = left.collect();
+        for (member, _) in all.iter().zip(&live).filter(|(_, live)| !**live) {
+            self.counters.orphaned += 1;
+            self.answer(member.source, member.number, ack::TEMPORARY);
+            self.budget.release_record();
+        }
+        Some(rebuilt.start)
+    }
+
+    /// Before a batch is sent: connections may have gone since it was closed. Every attempt that still waits gets the
+    /// body that is left.
+    pub(super) fn prune_queued(&mut self, key: Key) {
+        let Some(entry) = self.flights.get_mut(key) else { return };
+        let mut flight = Flight::of_one(entry.member, entry.profile);
+        let first = entry.first;
+        flight.batch = entry.batch.take();
+        let start = self.prune(&mut flight);
+        let body = start.and_then(|start| flight.batch.as_ref().map(|batch| batch.data.slice(start..)));
+        let digest = flight.only_digest();
+        if let Some(entry) = self.flights.get_mut(key) {
+            entry.member = flight.member;
+            entry.batch = flight.batch;
+        }
+        let Some(body) = body else { return };
+        let mut zipped = None;
+        let mut next = first;
+        while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
+            next = attempt.sibling;
+            if attempt.stage != Stage::Queued {
+                continue;
+            }
+            attempt.digest = digest;
+            attempt.body = if attempt.gzip {
+                let zipped = zipped.get_or_insert_with(|| self.encoders.gzip(&body, &mut self.budget));
+                attempt.gzip = zipped.is_some();
+                zipped.clone().unwrap_or_else(|| body.clone())
+            } else {
+                body.clone()
+            };
+        }
+    }
+
+    /// A destination will never take a batch, which says nothing about a single record of it: each is sent again on its
+    /// own, to the destinations that refused the batch. The others have taken it.
+    pub(super) fn take_apart(&mut self, key: Key, now: Time) {
+        self.deadlines.remove(&mut self.flights, key);
+        let Some(flight) = self.flights.remove(key) else { return };
+        let mut places = Vec::new();
+        let mut values = Vec::new();
+        let (mut next, mut place) = (flight.first, 0);
+        while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
+            if attempt.refused_for_good {
+                places.push(place);
+                values.push(attempt.values);
+            }
+            next = attempt.sibling;
+            place += 1;
+        }
+        let Some(batch) = flight.batch.as_ref() else { return };
+        self.counters.batches_taken_apart += 1;
+        for (at, member) in flight.members().enumerate() {
+            let Some(rule) = self.rules.get(flight.profile.index()).and_then(Option::as_ref) else { return };
+            let rebuilt = rebuild(rule, batch, &[at]);
+            let data = bodies::charged(rebuilt.data, &mut self.budget);
+            if member.arrived + self.limits.record_deadline <= now || !self.source_takes_answers(member.source) {
+                self.answer(member.source, member.number, ack::TEMPORARY);
+                self.budget.release_record();
+                continue;
+            }
+            let one = Flight::of_one(*member, flight.profile);
+            let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
+            self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
+            let mut next = Some(first);
+            for values in &values {
+                let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) else { break };
+                attempt.values = values.clone();
+                next = attempt.sibling;
+            }
+        }
+    }
+}
+
+/// The records at `kept` of a batch as a body of their own.
+fn rebuild(rule: &Rule, batch: &Batch, kept: &[usize]) -> Rebuilt {
+    let framing = &rule.framing;
+    let mut data = vec![0; framing.room()];
+    let mut ends = Vec::with_capacity(kept.len());
+    for at in kept {
+        let start = match at.checked_sub(1) {
+            None => framing.room(),
+            Some(before) => batch.ends.get(before).map_or(0, |end| end + framing.separator_bytes()),
+        };
+        let end = batch.ends.get(*at).copied().unwrap_or(start);
+        data.extend_from_slice(batch.data.get(start..end).unwrap_or_default());
+        ends.push(data.len());
+        framing.separate(&mut data);
+    }
+    let start = framing.finish(&mut data, u32::try_from(kept.len()).unwrap_or(u32::MAX));
+    Rebuilt { data, ends, start }
+}
