@@ -10,6 +10,7 @@ use super::control::Control;
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
+use super::rejected::{Link, RejectedFile};
 use super::resolve::Resolver;
 use super::shell::Clock;
 use super::start::{self, MachineError};
@@ -34,6 +35,14 @@ pub enum StartError {
     /// A thread or a pipe.
     #[error("a thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
+    /// `rejected-file`.
+    #[error("rejected-file {}: {source}; check the path, and the right of the user to write there", file.display())]
+    Rejected {
+        /// Its path.
+        file: std::path::PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// An executor.
     #[error("{0}")]
     Executor(String),
@@ -64,6 +73,7 @@ pub struct Connector {
     threads: Vec<JoinHandle<()>>,
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
+    rejected: Option<RejectedFile>,
 }
 
 impl Connector {
@@ -92,7 +102,9 @@ impl Connector {
             threads: Vec::new(),
             watchdog: None,
             resolver: None,
+            rejected: None,
         };
+        let mut links = connector.keep_rejected(&config, cores.len())?;
         let clock = Clock::start();
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
@@ -112,6 +124,7 @@ impl Connector {
                 heartbeat: Arc::clone(&heartbeat),
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
+                rejected: links.next(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
@@ -130,6 +143,19 @@ impl Connector {
             show_cores(&cores),
             if config.executors.pin { "" } else { " (not pinned)" });
         Ok(connector)
+    }
+
+    /// Opens `rejected-file`, and gives one end of it for each executor, if there is one.
+    fn keep_rejected(
+        &mut self,
+        config: &Config,
+        executors: usize,
+    ) -> Result<impl Iterator<Item = Link> + use<>, StartError> {
+        let Some(rejected) = &config.rejected else { return Ok(Vec::new().into_iter()) };
+        let started = RejectedFile::start(rejected, executors);
+        let (file, links) = started.map_err(|source| StartError::Rejected { file: rejected.file.clone(), source })?;
+        self.rejected = Some(file);
+        Ok(links.into_iter())
     }
 
     /// Where connections are accepted, with the real port where the configuration says 0.
@@ -162,6 +188,8 @@ impl Connector {
         }
         self.watchdog = None;
         self.resolver = None;
+        // The executors have ended, so that nothing more comes.
+        self.rejected = None;
         clean
     }
 

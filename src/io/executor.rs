@@ -16,6 +16,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message};
+use super::rejected::Link;
 use super::resolve::Addresses;
 use super::shell::{Clock, Shell};
 use super::watchdog::Heartbeat;
@@ -61,6 +62,8 @@ pub struct Setup {
     pub snapshot: Arc<Mutex<Snapshot>>,
     /// Addresses of the endpoints.
     pub addresses: Arc<Addresses>,
+    /// Where rejected frames go, if they are kept.
+    pub rejected: Option<Link>,
 }
 
 /// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
@@ -120,20 +123,23 @@ async fn serve(setup: Setup, engine: Engine) {
     };
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control));
-    beat(&shell, &setup.heartbeat, &setup.snapshot).await;
+    beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
     messages.cancel().await;
     opener.cancel().await;
     keeper.cancel().await;
 }
 
 /// Ticks until the executor has drained.
-async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapshot>) {
+async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapshot>, mut rejected: Option<Link>) {
     let mut published = shell.clock.monotonic();
     loop {
         let busy = {
             let mut engine = shell.engine.borrow_mut();
             let now = shell.clock.monotonic();
             engine.tick(now);
+            if let Some(link) = &mut rejected {
+                link.exchange(&mut engine);
+            }
             shell.carry_out(&mut engine);
             if now.since(published) >= IDLE_TICK {
                 published = now;

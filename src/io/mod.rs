@@ -16,6 +16,7 @@ mod control;
 pub mod cores;
 mod executor;
 mod listen;
+mod rejected;
 mod resolve;
 mod shell;
 mod source;

@@ -1,5 +1,8 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
+mod batching;
+mod rejecting;
+
 use std::net::SocketAddr;
 
 use ringpost_load::record::{Generator, RecordSpec};
@@ -67,6 +70,8 @@ struct Rig {
     frames: Generator,
     sent: u64,
     now: Time,
+    /// What connections wrote after an answer.
+    written: Vec<(Key, Vec<u8>)>,
 }
 
 impl Rig {
@@ -74,7 +79,7 @@ impl Rig {
         let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
         let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9)), 0).unwrap();
         let frames = Generator::new(&RecordSpec::default()).unwrap();
-        Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100) }
+        Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100), written: Vec::new() }
     }
 
     fn after(&mut self, millis: u64) {
@@ -91,6 +96,19 @@ impl Rig {
         self.engine.source_receive(self.source, &bytes, Now { monotonic: self.now, unix_ms: 0 });
     }
 
+    /// One more source.
+    fn another_source(&mut self) -> Key {
+        self.engine.source_open(SocketAddr::from(([127, 0, 0, 1], 10)), 0).unwrap()
+    }
+
+    /// Sends one record on `source`.
+    fn send_on(&mut self, source: Key) {
+        let mut bytes = Vec::new();
+        self.frames.write(self.sent, 0, &mut bytes);
+        self.sent += 1;
+        self.engine.source_receive(source, &bytes, Now { monotonic: self.now, unix_ms: 0 });
+    }
+
     /// Opens the connections that the engine asks for, by endpoint.
     fn connect(&mut self) -> Vec<Connect> {
         let mut opened = Vec::new();
@@ -103,14 +121,17 @@ impl Rig {
         opened
     }
 
-    fn write(&mut self, connection: Key) {
+    /// What the connection writes.
+    fn write(&mut self, connection: Key) -> Vec<u8> {
         let mut out = Vec::new();
         self.engine.connection_output(connection, &mut out);
+        out
     }
 
     fn answer(&mut self, connection: Key, response: &[u8]) {
         self.engine.connection_receive(connection, response, self.now);
-        self.write(connection);
+        let bytes = self.write(connection);
+        self.written.push((connection, bytes));
     }
 
     fn tick(&mut self) {
@@ -119,9 +140,23 @@ impl Rig {
 
     /// Codes that have come since the last call.
     fn codes(&mut self) -> Vec<u8> {
-        let bytes = self.engine.source_output(self.source).to_vec();
-        self.engine.source_wrote(self.source, bytes.len());
+        self.codes_of(self.source)
+    }
+
+    /// The same for any source.
+    fn codes_of(&mut self, source: Key) -> Vec<u8> {
+        let bytes = self.engine.source_output(source).to_vec();
+        self.engine.source_wrote(source, bytes.len());
         bytes.chunks(30).map(|ack| ack[13]).collect()
+    }
+
+    /// Everything is over, and nothing was kept.
+    #[track_caller]
+    fn assert_empty(&mut self) {
+        let counts = self.engine.counts();
+        let left = [counts.flights, counts.attempts, counts.batches, counts.queued, counts.loads];
+        assert_eq!(left, [0; 5], "{counts:?}");
+        assert_eq!((self.engine.in_flight(), self.engine.in_flight_bytes()), (0, 0));
     }
 }
 
