@@ -1,5 +1,6 @@
 //! What to do with a record: where it goes, or why it goes nowhere.
 
+mod java_regex;
 pub mod transforms;
 
 use std::collections::{HashMap, HashSet};
