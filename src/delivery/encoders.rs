@@ -6,7 +6,7 @@ use super::budget::Budget;
 use super::gzip::Gzip;
 use crate::config::model::{Config, Header};
 use crate::format::{ContentType, Formatter, Notes};
-use crate::http::header_value::{HeaderWriter, Missing};
+use crate::http::header_value::{HeaderValues, LeftOut};
 use crate::policy::table::{Profile, ProfileTable};
 use crate::policy::transforms::Transformer;
 use crate::record::{ChangeRecord, DecodeLimits, RecordError};
@@ -20,7 +20,7 @@ pub struct Encoders {
     transformers: Vec<Transformer>,
     /// Variable headers of each destination.
     headers: Vec<Vec<Header>>,
-    writer: HeaderWriter,
+    writer: HeaderValues,
     /// Made for the first body that is compressed.
     gzip: Option<Gzip>,
 }
@@ -37,7 +37,7 @@ impl Encoders {
             formatters: table.formats.iter().map(|format| Formatter::new(format, limits)).collect(),
             transformers: table.transforms.iter().map(Transformer::new).collect::<Result<_, _>>()?,
             headers: config.destinations.iter().map(|destination| variable(&destination.headers.list)).collect(),
-            writer: HeaderWriter::new(limits),
+            writer: HeaderValues::new(limits),
             gzip: None,
         })
     }
@@ -69,19 +69,34 @@ impl Encoders {
 
     /// Appends the values of the variable headers, for each of `destinations` that has any: four bytes of length, the
     /// lowest first, then the values.
-    pub fn heads(&mut self, destinations: &[usize], record: &ChangeRecord<'_>, out: &mut Vec<u8>) -> Missing {
-        let mut missing = Missing::default();
+    ///
+    /// # Errors
+    /// A bin that a header asks for cannot be read; what was appended is for the caller to take back.
+    pub fn heads(
+        &mut self,
+        destinations: &[usize],
+        record: &ChangeRecord<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<LeftOut, RecordError> {
+        let mut all = LeftOut::default();
         for destination in destinations {
             let Some(headers) = self.headers.get(*destination).filter(|headers| !headers.is_empty()) else { continue };
             let start = out.len();
             out.extend_from_slice(&[0; LENGTH_BYTES]);
-            missing += self.writer.write(headers, record, out);
+            let left_out = self.writer.append(headers, record, out)?;
+            all.absent += left_out.absent;
+            all.too_long += left_out.too_long;
             let length = u32::try_from(out.len() - start - LENGTH_BYTES).unwrap_or(u32::MAX);
             if let Some(place) = out.get_mut(start..start + LENGTH_BYTES) {
                 place.copy_from_slice(&length.to_le_bytes());
             }
         }
-        missing
+        Ok(all)
+    }
+
+    /// Gives memory back that one large record took.
+    pub fn give_back(&mut self) {
+        self.transformers.iter_mut().for_each(Transformer::give_back);
     }
 
     /// Takes the values for `destination` off the front of what [`Encoders::heads`] wrote.

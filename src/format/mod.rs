@@ -7,6 +7,7 @@
 mod avro;
 mod batch;
 mod bins;
+mod compact;
 mod flat_json;
 mod geojson;
 mod json;
@@ -17,6 +18,7 @@ mod value;
 
 pub use avro::AvroSchema;
 pub use batch::Framing;
+pub(crate) use compact::{CompactJson, double as double_text};
 
 use crate::config::model;
 use crate::record::{ChangeRecord, DecodeLimits, RecordError};

@@ -3,6 +3,7 @@
 //! An [`Exchange`] is one connection to one URL. It owns no socket and no clock, and makes no decision about retries:
 //! it says what happened to each ticket and whether the peer may have processed it.
 
+pub mod header_rules;
 pub mod header_value;
 mod http1;
 mod http2;
@@ -17,7 +18,7 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
-pub use target::{ABSENT, Target, TargetError};
+pub use target::{Target, TargetError};
 
 use crate::config::model::Protocol;
 use crate::format::ContentType;
@@ -39,7 +40,7 @@ pub struct Request {
     pub body: Bytes,
     /// The digest of its only record, sent as header `aerospike-digest` in standard Base64; `None` for several records.
     pub digest: Option<[u8; 20]>,
-    /// Values of the target's variable headers, as `Values` in `target` walks them; empty if it has none.
+    /// Values of the target's variable headers, as [`header_value`] writes them; empty if it has none.
     pub values: Bytes,
     /// What the body is.
     pub content: ContentType,

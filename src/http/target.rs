@@ -1,7 +1,6 @@
 //! What is the same in every request to one URL, encoded once.
 
 use std::cell::OnceCell;
-use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
@@ -9,6 +8,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::Request;
+use super::header_value::spans;
 use crate::config::model::{Headers, Url};
 use crate::format::ContentType;
 
@@ -20,9 +20,6 @@ pub(super) const DIGEST_HEADER: HeaderName = HeaderName::from_static("aerospike-
 
 /// Length of a 20-byte digest in standard Base64.
 pub(super) const DIGEST_TEXT_BYTES: usize = 28;
-
-/// Stands for the value of a header that a record does not have, where the value's length would stand.
-pub const ABSENT: u16 = u16::MAX;
 
 /// Kinds of requests to one target: each content type, with and without a digest, compressed or not.
 const VARIANTS: usize = ContentType::ALL.len() * 4;
@@ -198,7 +195,7 @@ impl Target {
             out.extend_from_slice(b"\r\naerospike-digest: ");
             out.extend_from_slice(&digest_text(&digest));
         }
-        for (header, range) in self.variable.iter().zip(Values::new(&request.values)) {
+        for (header, range) in self.variable.iter().zip(spans(&request.values)) {
             if let Some(value) = range.and_then(|range| request.values.get(range)) {
                 for part in [b"\r\n", header.line.as_bytes(), value] {
                     out.extend_from_slice(part);
@@ -224,7 +221,7 @@ impl Target {
         {
             *value = digest;
         }
-        for (header, range) in self.variable.iter().zip(Values::new(&request.values)) {
+        for (header, range) in self.variable.iter().zip(spans(&request.values)) {
             let Some(range) = range else { continue };
             // Values are percent-encoded where they are made, so that this never fails.
             if let Ok(mut value) = HeaderValue::from_maybe_shared(request.values.slice(range)) {
@@ -238,34 +235,6 @@ impl Target {
         *head.uri_mut() = self.uri.clone();
         *head.headers_mut() = headers;
         head
-    }
-}
-
-/// Walks the values of a request's variable headers: each two bytes of length, the lower first ([`ABSENT`]: the record
-/// has no such value), then the bytes. Gives where each value stands.
-pub(super) struct Values<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Values<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Values<'a> {
-        Values { bytes, at: 0 }
-    }
-}
-
-impl Iterator for Values<'_> {
-    type Item = Option<Range<usize>>;
-
-    fn next(&mut self) -> Option<Option<Range<usize>>> {
-        let length = u16::from_le_bytes(*self.bytes.get(self.at..)?.first_chunk()?);
-        let start = self.at + 2;
-        if length == ABSENT {
-            self.at = start;
-            return Some(None);
-        }
-        self.at = start + usize::from(length);
-        Some((self.at <= self.bytes.len()).then_some(start..self.at))
     }
 }
 

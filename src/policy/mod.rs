@@ -1,5 +1,6 @@
 //! What to do with a record: which settings hold for it, and where it goes, or why it goes nowhere.
 
+mod java_regex;
 pub mod table;
 pub mod transforms;
 

@@ -196,4 +196,21 @@ pub enum Fault {
     /// A map key that is a list or map whose own map keys are lists or maps, and so on: each turn doubles the text.
     #[error("lists and maps as map keys are nested {0} times, more than JSON can express in reasonable space")]
     KeyNesting(u32),
+    /// Transforms would lose one of them.
+    #[error("two bins with different names both get this name: change {0}, or exclude one of them")]
+    NameClash(&'static str),
+    /// The wire has one byte for the size of a name.
+    #[error("this new name has {size} bytes, more than the 255 that a name can have: change {setting}")]
+    NewNameSize {
+        /// Bytes of the name.
+        size: usize,
+        /// What made it.
+        setting: &'static str,
+    },
+    /// While a regex was at work.
+    #[error(
+        "a regex of bin-transforms.transforms takes too many steps on this name: write it without repetitions inside of \
+         repetitions"
+    )]
+    RegexSteps,
 }

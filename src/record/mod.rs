@@ -182,6 +182,11 @@ impl<'a> Bins<'a> {
         self.count == 0
     }
 
+    /// Where the first op begins in the message.
+    pub(crate) const fn offset(&self) -> usize {
+        self.ops.offset()
+    }
+
     /// The bins, in wire order.
     pub const fn iter(&self) -> BinIter<'a> {
         BinIter { ops: self.ops }
@@ -201,6 +206,13 @@ impl<'a> IntoIterator for Bins<'a> {
 #[derive(Debug, Clone)]
 pub struct BinIter<'a> {
     ops: Reader<'a>,
+}
+
+impl BinIter<'_> {
+    /// Where the op of the next bin begins in the message.
+    pub(crate) const fn offset(&self) -> usize {
+        self.ops.offset()
+    }
 }
 
 impl<'a> Iterator for BinIter<'a> {

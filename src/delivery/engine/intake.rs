@@ -197,9 +197,11 @@ impl Engine {
             }
             return Verdict::Answer(ack::TEMPORARY);
         }
+        let written = self.bodies.buffer().len();
         match self.encode(kind, record, now.unix_ms) {
             Ok(accepted) => Verdict::Deliver(accepted),
             Err(fault) => {
+                self.bodies.buffer().truncate(written);
                 let fault = format_args!("{}: {fault}", record.identity()).to_string();
                 self.bad_content(key, &fault, FrameKind::Message, record.body, now)
             }
@@ -230,9 +232,9 @@ impl Engine {
             wants_heads = !self.batches.is_open();
         }
         if wants_heads {
-            let missing = self.encoders.heads(self.policy.destinations(kind.profile), record, out);
-            self.counters.headers_absent += missing.absent;
-            self.counters.headers_too_long += missing.too_long;
+            let left_out = self.encoders.heads(self.policy.destinations(kind.profile), record, out)?;
+            self.counters.headers_absent += u64::from(left_out.absent);
+            self.counters.headers_too_long += u64::from(left_out.too_long);
         }
         let heads = end..out.len();
         Ok(Accepted { digest: *record.digest, kind, body: start..end, heads })

@@ -176,6 +176,9 @@ impl Engine {
 
     fn trim(&mut self) {
         self.budget.trim();
+        if self.flights.is_empty() {
+            self.encoders.give_back();
+        }
         for endpoint in &mut self.endpoints {
             endpoint.queued.trim();
         }

@@ -1,0 +1,42 @@
+//! Single values as text, for what is not a body: values of request headers.
+
+use super::value::Values;
+use super::{Notes, text};
+use crate::record::{Bin, DecodeLimits, Particle, RecordError};
+
+/// Writes lists and maps as compact JSON; keeps its scratch memory.
+#[derive(Debug)]
+pub(crate) struct CompactJson {
+    values: Values,
+}
+
+impl CompactJson {
+    pub(crate) fn new(limits: DecodeLimits) -> CompactJson {
+        CompactJson { values: Values::new(limits) }
+    }
+
+    /// Appends the value of `bin`, which is `particle`, as in the JSON formats.
+    ///
+    /// # Errors
+    /// It is nested too deeply, or cannot be read.
+    pub(crate) fn append(
+        &mut self,
+        bin: &Bin<'_>,
+        particle: &Particle<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
+        self.values.members.begin(out);
+        // What is odd about a value is counted where it is part of a body.
+        let mut notes = Notes::default();
+        self.values.particle(out, particle, &mut notes).map_err(|(fault, offset)| bin.error(fault, offset))
+    }
+}
+
+/// Appends a double as the JSON formats write it, without the quotes of those that JSON has no number for.
+pub(crate) fn double(out: &mut Vec<u8>, value: f64) {
+    if value.is_finite() {
+        text::double(out, value);
+    } else {
+        out.extend_from_slice(text::non_finite(value).as_bytes());
+    }
+}
