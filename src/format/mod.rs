@@ -13,6 +13,7 @@ mod json;
 mod members;
 mod metadata;
 mod text;
+mod utf8;
 mod value;
 
 pub use avro::AvroSchema;
@@ -26,7 +27,7 @@ use crate::record::{ChangeRecord, DecodeLimits, RecordError};
 pub struct Notes {
     /// Members of maps left out because a later key has the same JSON text.
     pub map_key_clashes: u64,
-    /// Texts (values, names, keys) with bytes that are not UTF-8, which became U+FFFD.
+    /// Texts (values, names, keys) with bytes that are not UTF-8, which became U+FFFD or Base64.
     pub replaced_text: u64,
     /// GeoJSON values that are not JSON, and were written as strings.
     pub invalid_geojson: u64,
@@ -95,7 +96,11 @@ impl Formatter {
             model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
             _ => Layout::Json,
         };
-        Formatter { layout, values: value::Values::new(limits) }
+        let rules = match format {
+            model::Format::Json { text, .. } | model::Format::FlatJson { text, .. } => *text,
+            _ => model::TextRules::default(),
+        };
+        Formatter { layout, values: value::Values::new(limits, rules) }
     }
 
     /// What the body of a request with one record is.

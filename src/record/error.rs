@@ -196,4 +196,7 @@ pub enum Fault {
     /// A map key that is a list or map whose own map keys are lists or maps, and so on: each turn doubles the text.
     #[error("lists and maps as map keys are nested {0} times, more than JSON can express in reasonable space")]
     KeyNesting(u32),
+    /// Text that is not UTF-8, where the format says `invalid-utf8: reject`.
+    #[error("the text is not UTF-8, which `invalid-utf8: reject` does not let through")]
+    InvalidText,
 }
