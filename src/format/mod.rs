@@ -11,10 +11,12 @@ mod flat_json;
 mod geojson;
 mod json;
 mod members;
+mod message_pack;
 mod metadata;
 mod text;
 mod utf8;
 mod value;
+mod xdr;
 
 pub use avro::AvroSchema;
 pub use batch::Framing;
@@ -87,6 +89,8 @@ pub struct Formatter {
 enum Layout {
     Json,
     FlatJson(flat_json::Layout),
+    MessagePack(message_pack::Layout),
+    Xdr(xdr::Layout),
 }
 
 impl Formatter {
@@ -94,6 +98,10 @@ impl Formatter {
     pub fn new(format: &model::Format, limits: DecodeLimits) -> Formatter {
         let layout = match format {
             model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
+            model::Format::MessagePack { delete_metadata, invalid_utf8 } => {
+                Layout::MessagePack(message_pack::Layout::new(*delete_metadata, *invalid_utf8, limits))
+            }
+            model::Format::Xdr => Layout::Xdr(xdr::Layout::new(limits)),
             _ => Layout::Json,
         };
         let rules = match format {
@@ -107,6 +115,8 @@ impl Formatter {
     pub const fn content_type(&self) -> ContentType {
         match self.layout {
             Layout::Json | Layout::FlatJson(_) => ContentType::Json,
+            Layout::MessagePack(_) => ContentType::MessagePack,
+            Layout::Xdr(_) => ContentType::Xdr,
         }
     }
 
@@ -123,9 +133,11 @@ impl Formatter {
     ) -> Result<(), RecordError> {
         let (start, notes_before) = (out.len(), *notes);
         self.values.members.begin(out);
-        let result = match &self.layout {
+        let result = match &mut self.layout {
             Layout::Json => json::encode(&mut self.values, record, arrival_unix_ms, out, notes),
             Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
+            Layout::MessagePack(layout) => layout.encode(record, arrival_unix_ms, out, notes),
+            Layout::Xdr(layout) => layout.encode(record, out, notes),
         };
         if result.is_err() {
             out.truncate(start);

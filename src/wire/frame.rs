@@ -9,6 +9,9 @@ pub const HEADER_SIZE: usize = 8;
 /// The only version there is.
 const VERSION: u8 = 2;
 
+/// Type of a frame with one message.
+const MESSAGE: u8 = 3;
+
 /// A buffer above this is given back when it becomes empty, so that one large record does not stay in memory for the
 /// life of its connection.
 const KEEP_CAPACITY: usize = 64 << 10;
@@ -16,6 +19,12 @@ const KEEP_CAPACITY: usize = 64 << 10;
 /// The first piece of a frame gets at least this much room, so that one that arrives byte by byte does not grow eight
 /// bytes at a time.
 const MIN_CAPACITY: usize = 256;
+
+/// The header of a message (type 3) whose body has `size` bytes.
+pub const fn message_header(size: u64) -> [u8; HEADER_SIZE] {
+    let [_, _, a, b, c, d, e, f] = size.to_be_bytes();
+    [VERSION, MESSAGE, a, b, c, d, e, f]
+}
 
 /// Bounds on frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
