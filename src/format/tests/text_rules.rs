@@ -37,6 +37,7 @@ fn one_bad_text() -> Vec<(Vec<u8>, &'static str, &'static [u8])> {
         (sound(&[op(19, b"m", &[0x81, 0xa2, 3, 0xff, 1])]), "bin \"m\"", b"m\x81"),
         (sound(&[op(19, b"m", &[0x81, 1, 0xa2, 3, 0xff])]), "bin \"m\"", b"m\x81\x01"),
         (sound(&[op(19, b"m", &[0x81, 0x91, 0xa2, 3, 0xff, 1])]), "bin \"m\"", b"m\x81\x91"),
+        (sound(&[op(19, b"m", &[0x81, 0xa2, 23, 0xff, 1])]), "bin \"m\"", b"m\x81"),
         (sound(&[op(23, b"g", b"\0\0\0\xff")]), "bin \"g\"", b"\x02\x17\0\x01g"),
         (sound(&[op(20, b"l", &[0x91, 0xa2, 23, 0xff])]), "bin \"l\"", b"l\x91"),
     ]
