@@ -8,8 +8,10 @@
     reason = "tests may fail loudly, helpers outside test functions included"
 )]
 
+#[allow(dead_code, reason = "shared with the tests of the other formats")]
 #[path = "frames/corpus.rs"]
 mod corpus;
+#[allow(dead_code, reason = "shared with the tests of the other formats")]
 #[path = "frames/pipeline.rs"]
 mod pipeline;
 #[path = "frames/synthetic_table.rs"]

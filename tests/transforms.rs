@@ -17,13 +17,7 @@ use ringpost::record::{self, Bin, ChangeRecord};
 
 /// All messages that can be read, by name.
 fn messages() -> Vec<(String, Vec<u8>)> {
-    let named = |(line, frame): (serde_json::Value, Vec<u8>)| (line["name"].as_str().unwrap().to_owned(), frame);
-    let mut all: Vec<_> = corpus::server_frames().into_iter().map(named).collect();
-    all.extend(corpus::extras().into_iter().map(named));
-    all.extend(corpus::synthetic());
-    for file in ["captured-01.hex", "rust-client-xdr.hex"] {
-        all.extend(corpus::hex_lines(file).into_iter().map(|frame| (file.to_owned(), frame)));
-    }
+    let mut all = corpus::all();
     all.retain_mut(|(_, frame)| {
         let is_message = frame.get(1) == Some(&3);
         frame.drain(..8.min(frame.len()));

@@ -4,7 +4,7 @@
 
 use ringpost::config::model::Format;
 use ringpost::format::{Formatter, Notes};
-use ringpost::record::{self, DecodeLimits};
+use ringpost::record::{self, DecodeLimits, Fault};
 use ringpost::wire::compressed::Inflater;
 use ringpost::wire::frame::{Assembler, FrameKind, FrameLimits};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -52,23 +52,44 @@ fn assemble<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Frames {
     (frames, None)
 }
 
-/// A message: what can be decoded is JSON with no member twice, or leaves the buffer alone.
+/// A message: what can be decoded is JSON with no member twice, MessagePack that is readable to its end, and the frame
+/// itself, or leaves the buffer alone. All formats take or refuse a record alike.
 pub fn message(data: &[u8]) {
     let Ok(record) = record::decode(data) else { return };
     for bin in record.bins {
         let _ = (bin.lut_ms(), bin.particle());
     }
     let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true, text: Default::default() };
-    for format in [Format::Json { stringify_map_keys: true, text: Default::default() }, flat] {
+    let json = Format::Json { stringify_map_keys: true, text: Default::default() };
+    let message_pack = Format::MessagePack { delete_metadata: true, invalid_utf8: Default::default() };
+    let mut verdicts = Vec::new();
+    for format in [json, flat, message_pack, Format::Xdr] {
         let mut formatter = Formatter::new(&format, DECODE_LIMITS);
         let (mut out, mut notes) = (b"kept".to_vec(), Notes::default());
         match formatter.encode(&record, 1_700_000_000_000, &mut out, &mut notes) {
-            Ok(()) => check_json(out.strip_prefix(b"kept").unwrap_or_default()),
+            Ok(()) => {
+                let mut body = out.strip_prefix(b"kept").unwrap_or_default();
+                match format {
+                    Format::MessagePack { .. } => {
+                        assert!(rmpv::decode::read_value(&mut body).is_ok_and(|_| body.is_empty()));
+                    }
+                    Format::Xdr => assert!(body.strip_prefix(&[2, 3]).is_some_and(|rest| rest[6..] == *data)),
+                    _ => check_json(body),
+                }
+                verdicts.push(None);
+            }
             Err(error) => {
                 assert_eq!((&out[..], notes), (&b"kept"[..], Notes::default()));
                 assert!(error.offset as usize <= data.len(), "{error}");
+                verdicts.push(Some(error.fault));
             }
         }
+    }
+    // Flat JSON stands aside, as it does not look at a bin that has the name of the metadata; JSON alone has a limit on
+    // keys inside keys.
+    if let [json, _, message_pack, xdr] = verdicts[..] {
+        assert_eq!(message_pack, xdr);
+        assert!(json == xdr || matches!(json, Some(Fault::KeyNesting(_))), "{json:?} {xdr:?}");
     }
 }
 

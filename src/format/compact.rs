@@ -2,6 +2,7 @@
 
 use super::value::Values;
 use super::{Notes, text};
+use crate::config::model::TextRules;
 use crate::record::{Bin, DecodeLimits, Particle, RecordError};
 
 /// Writes lists and maps as compact JSON; keeps its scratch memory.
@@ -12,7 +13,7 @@ pub(crate) struct CompactJson {
 
 impl CompactJson {
     pub(crate) fn new(limits: DecodeLimits) -> CompactJson {
-        CompactJson { values: Values::new(limits) }
+        CompactJson { values: Values::new(limits, TextRules::default()) }
     }
 
     /// Appends the value of `bin`, which is `particle`, as in the JSON formats.
@@ -28,7 +29,7 @@ impl CompactJson {
         self.values.members.begin(out);
         // What is odd about a value is counted where it is part of a body.
         let mut notes = Notes::default();
-        self.values.particle(out, particle, &mut notes).map_err(|(fault, offset)| bin.error(fault, offset))
+        self.values.bin(out, bin, particle, &mut notes)
     }
 }
 

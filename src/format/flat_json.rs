@@ -4,7 +4,7 @@ use super::bins::SeenNames;
 use super::members::finish;
 use super::value::Values;
 use super::{Notes, metadata, text};
-use crate::record::{ChangeRecord, Operation, RecordError};
+use crate::record::{ChangeRecord, Operation, RecordError, field};
 
 /// What does not change from record to record.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Layout {
         notes: &mut Notes,
     ) -> Result<(), RecordError> {
         out.extend_from_slice(&self.head);
-        metadata(record, arrival_unix_ms, out, notes);
+        metadata(values, record, arrival_unix_ms, out, notes)?;
         out.push(b',');
         if record.operation == Operation::Write {
             self.bins(values, record, out, notes)?;
@@ -53,18 +53,18 @@ impl Layout {
         let mut seen = SeenNames::default();
         for bin in record.bins {
             let start = out.len();
-            let replaced = text::string(out, bin.name);
+            let name = values.string(out, bin.name, notes);
+            let changed = name.map_err(|fault| record.bin_name_error(&bin, fault))?;
             if out.get(start..) == Some(&self.metadata_name[..]) {
                 out.truncate(start);
                 notes.dropped_bins += 1;
                 continue;
             }
-            notes.replaced_text += u64::from(replaced);
-            seen.add(bin.name, replaced);
+            seen.add(bin.name, changed);
             values.members.add(start);
             out.push(b':');
             let particle = bin.particle()?;
-            values.particle(out, &particle, notes).map_err(|(fault, offset)| bin.error(fault, offset))?;
+            values.bin(out, &bin, &particle, notes)?;
             out.push(b',');
         }
         if seen.may_repeat() {
@@ -79,15 +79,21 @@ impl Layout {
 /// The metadata from the namespace's value to the closing bracket, in the order in which it was seen from the official
 /// connectors; what a record does not have is left out.
 #[inline]
-fn metadata(record: &ChangeRecord<'_>, arrival_unix_ms: u64, out: &mut Vec<u8>, notes: &mut Notes) {
-    notes.replaced_text += u64::from(text::string(out, record.namespace));
+fn metadata(
+    values: &mut Values,
+    record: &ChangeRecord<'_>,
+    arrival_unix_ms: u64,
+    out: &mut Vec<u8>,
+    notes: &mut Notes,
+) -> Result<(), RecordError> {
+    metadata::field(values, record, field::NAMESPACE, record.namespace, out, notes)?;
     if let Some(set) = record.set {
         out.extend_from_slice(b",\"set\":");
-        notes.replaced_text += u64::from(text::string(out, set));
+        metadata::field(values, record, field::SET, set, out, notes)?;
     }
     if let Some(user_key) = &record.user_key {
         out.extend_from_slice(b",\"userKey\":");
-        metadata::user_key(user_key, out, notes);
+        metadata::user_key(values, record, user_key, out, notes)?;
     }
     out.extend_from_slice(b",\"digest\":");
     text::base64(out, record.digest);
@@ -111,4 +117,5 @@ fn metadata(record: &ChangeRecord<'_>, arrival_unix_ms: u64, out: &mut Vec<u8>, 
         metadata::durable(record, out);
     }
     out.push(b'}');
+    Ok(())
 }

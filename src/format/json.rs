@@ -5,7 +5,7 @@ use super::members::finish;
 use super::value::Values;
 use super::{Notes, metadata, text};
 use crate::record::cdt::{Cdt, Order};
-use crate::record::{Bin, ChangeRecord, Operation, Particle, RecordError};
+use crate::record::{Bin, ChangeRecord, Operation, Particle, RecordError, field};
 
 const BIN_HEAD: &[u8] = b"{\"name\":";
 
@@ -20,7 +20,7 @@ pub(super) fn encode(
     let is_write = record.operation == Operation::Write;
     let head: &[u8] = if is_write { b"{\"msg\":\"write\",\"key\":[" } else { b"{\"msg\":\"delete\",\"key\":[" };
     out.extend_from_slice(head);
-    key(record, out, notes);
+    key(values, record, out, notes)?;
     if let Some(generation) = record.generation {
         out.extend_from_slice(b",\"gen\":");
         text::unsigned(out, u64::from(generation));
@@ -45,21 +45,27 @@ pub(super) fn encode(
 }
 
 /// `NAMESPACE, SET or null, DIGEST, USER KEY or null]`.
-fn key(record: &ChangeRecord<'_>, out: &mut Vec<u8>, notes: &mut Notes) {
-    notes.replaced_text += u64::from(text::string(out, record.namespace));
+fn key(
+    values: &mut Values,
+    record: &ChangeRecord<'_>,
+    out: &mut Vec<u8>,
+    notes: &mut Notes,
+) -> Result<(), RecordError> {
+    metadata::field(values, record, field::NAMESPACE, record.namespace, out, notes)?;
     out.push(b',');
     match record.set {
-        Some(set) => notes.replaced_text += u64::from(text::string(out, set)),
+        Some(set) => metadata::field(values, record, field::SET, set, out, notes)?,
         None => out.extend_from_slice(b"null"),
     }
     out.push(b',');
     text::base64(out, record.digest);
     out.push(b',');
     match &record.user_key {
-        Some(user_key) => metadata::user_key(user_key, out, notes),
+        Some(user_key) => metadata::user_key(values, record, user_key, out, notes)?,
         None => out.extend_from_slice(b"null"),
     }
     out.push(b']');
+    Ok(())
 }
 
 fn bins(
@@ -73,9 +79,8 @@ fn bins(
     for bin in record.bins {
         values.members.add(out.len());
         out.extend_from_slice(BIN_HEAD);
-        let replaced = text::string(out, bin.name);
-        notes.replaced_text += u64::from(replaced);
-        seen.add(bin.name, replaced);
+        let name = values.string(out, bin.name, notes);
+        seen.add(bin.name, name.map_err(|fault| record.bin_name_error(&bin, fault))?);
         bin_rest(values, &bin, out, notes)?;
         out.push(b',');
     }
@@ -104,7 +109,7 @@ fn bin_rest(values: &mut Values, bin: &Bin<'_>, out: &mut Vec<u8>, notes: &mut N
         Particle::Geo(_) => b",\"type\":\"geojson\",\"value\":",
     };
     out.extend_from_slice(head);
-    values.particle(out, &particle, notes).map_err(|(fault, offset)| bin.error(fault, offset))?;
+    values.bin(out, bin, &particle, notes)?;
     let tail: &[u8] = match particle {
         Particle::List(Cdt { order: Order::Unordered, .. }) => b",\"ordered\":false}",
         Particle::List(_) => b",\"ordered\":true}",

@@ -1,8 +1,9 @@
-//! Members of the JSON objects being written, so that no object ends up with two of the same name.
+//! Members of the objects being written, so that no object ends up with two of the same name.
 //!
-//! Members are written with a comma behind each; [`finish`] turns the last one into the closing bracket. So a member can
-//! be taken out without looking at its neighbours. Names are compared as written: two names whose JSON text is equal are
-//! the same name to a reader, whatever they were before. Work is n log n at worst, whatever the names.
+//! In JSON members are written with a comma behind each; [`finish`] turns the last one into the closing bracket. So a
+//! member can be taken out without looking at its neighbours, as it can in MessagePack, where nothing stands between
+//! members. Names are compared as written: two names whose text is equal are the same name to a reader, whatever they
+//! were before. Work is n log n at worst, whatever the names.
 
 /// Where a member begins, and the hash of its name once it is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +56,16 @@ impl Members {
     /// Ends an object: of members with the same name all but the last are taken out of `out`. The name of a member
     /// begins (with its quote) `name_at` bytes after the member. Returns how many were taken out.
     pub(super) fn finish_object(&mut self, out: &mut Vec<u8>, mark: usize, name_at: usize) -> u64 {
+        self.finish_members(out, mark, |member| json_name(member.get(name_at + 1..).unwrap_or_default()))
+    }
+
+    /// As [`Members::finish_object`], in any format; `name` finds the name at the beginning of what it is given, which
+    /// begins with a member.
+    pub(super) fn finish_members(&mut self, out: &mut Vec<u8>, mark: usize, name: impl Fn(&[u8]) -> &[u8]) -> u64 {
         let base = self.base;
         let members = self.list.get_mut(mark..).unwrap_or_default();
-        let removed = if members.len() < 2 { 0 } else { mark_repeated(out, base, members, name_at) };
+        let name_of = |member: &Member| name(out.get(base + member.start as usize..).unwrap_or_default());
+        let removed = if members.len() < 2 { 0 } else { mark_repeated(members, name_of) };
         if removed > 0 {
             members.sort_unstable_by_key(|member| member.start);
             compact(out, base, members);
@@ -68,20 +76,18 @@ impl Members {
 }
 
 /// Sets each member's hash to 1 if a later one has the same name, else to 0. Returns how many have 1.
-fn mark_repeated(out: &[u8], base: usize, members: &mut [Member], name_at: usize) -> u64 {
+fn mark_repeated<'a>(members: &mut [Member], name_of: impl Fn(&Member) -> &'a [u8]) -> u64 {
     for member in members.iter_mut() {
-        member.hash = hash(name(out, base, *member, name_at));
+        member.hash = hash(name_of(member));
     }
     members.sort_unstable_by(|a, b| {
-        let by_name = || name(out, base, *a, name_at).cmp(name(out, base, *b, name_at));
+        let by_name = || name_of(a).cmp(name_of(b));
         a.hash.cmp(&b.hash).then_with(by_name).then(a.start.cmp(&b.start))
     });
     let mut removed = 0;
     let mut rest = members;
     while let Some((first, after)) = rest.split_first_mut() {
-        let repeated = after.first().is_some_and(|next| {
-            next.hash == first.hash && name(out, base, *next, name_at) == name(out, base, *first, name_at)
-        });
+        let repeated = after.first().is_some_and(|next| next.hash == first.hash && name_of(next) == name_of(first));
         first.hash = u32::from(repeated);
         removed += u64::from(repeated);
         rest = after;
@@ -104,9 +110,8 @@ fn compact(out: &mut Vec<u8>, base: usize, members: &[Member]) {
     out.truncate(to);
 }
 
-/// The name as written, without its quotes.
-fn name(out: &[u8], base: usize, member: Member, name_at: usize) -> &[u8] {
-    let text = out.get(base + member.start as usize + name_at + 1..).unwrap_or_default();
+/// The name as written, up to the quote that ends it.
+fn json_name(text: &[u8]) -> &[u8] {
     let mut length = 0;
     loop {
         match text.get(length) {

@@ -12,9 +12,12 @@ mod flat_json;
 mod geojson;
 mod json;
 mod members;
+mod message_pack;
 mod metadata;
 mod text;
+mod utf8;
 mod value;
+mod xdr;
 
 pub use avro::AvroSchema;
 pub use batch::Framing;
@@ -28,7 +31,7 @@ use crate::record::{ChangeRecord, DecodeLimits, RecordError};
 pub struct Notes {
     /// Members of maps left out because a later key has the same JSON text.
     pub map_key_clashes: u64,
-    /// Texts (values, names, keys) with bytes that are not UTF-8, which became U+FFFD.
+    /// Texts (values, names, keys) with bytes that are not UTF-8, which became U+FFFD or Base64.
     pub replaced_text: u64,
     /// GeoJSON values that are not JSON, and were written as strings.
     pub invalid_geojson: u64,
@@ -88,6 +91,8 @@ pub struct Formatter {
 enum Layout {
     Json,
     FlatJson(flat_json::Layout),
+    MessagePack(message_pack::Layout),
+    Xdr(xdr::Layout),
 }
 
 impl Formatter {
@@ -95,15 +100,25 @@ impl Formatter {
     pub fn new(format: &model::Format, limits: DecodeLimits) -> Formatter {
         let layout = match format {
             model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
+            model::Format::MessagePack { delete_metadata, invalid_utf8 } => {
+                Layout::MessagePack(message_pack::Layout::new(*delete_metadata, *invalid_utf8, limits))
+            }
+            model::Format::Xdr => Layout::Xdr(xdr::Layout::new(limits)),
             _ => Layout::Json,
         };
-        Formatter { layout, values: value::Values::new(limits) }
+        let rules = match format {
+            model::Format::Json { text, .. } | model::Format::FlatJson { text, .. } => *text,
+            _ => model::TextRules::default(),
+        };
+        Formatter { layout, values: value::Values::new(limits, rules) }
     }
 
     /// What the body of a request with one record is.
     pub const fn content_type(&self) -> ContentType {
         match self.layout {
             Layout::Json | Layout::FlatJson(_) => ContentType::Json,
+            Layout::MessagePack(_) => ContentType::MessagePack,
+            Layout::Xdr(_) => ContentType::Xdr,
         }
     }
 
@@ -120,9 +135,11 @@ impl Formatter {
     ) -> Result<(), RecordError> {
         let (start, notes_before) = (out.len(), *notes);
         self.values.members.begin(out);
-        let result = match &self.layout {
+        let result = match &mut self.layout {
             Layout::Json => json::encode(&mut self.values, record, arrival_unix_ms, out, notes),
             Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
+            Layout::MessagePack(layout) => layout.encode(record, arrival_unix_ms, out, notes),
+            Layout::Xdr(layout) => layout.encode(record, out, notes),
         };
         if result.is_err() {
             out.truncate(start);

@@ -1,8 +1,10 @@
 use super::*;
 use crate::record::decode;
 
-const LIMITS: DecodeLimits = DecodeLimits { max_depth: 256 };
-const ARRIVAL: u64 = 1_700_000_000_500;
+mod text_rules;
+
+pub(super) const LIMITS: DecodeLimits = DecodeLimits { max_depth: 256 };
+pub(super) const ARRIVAL: u64 = 1_700_000_000_500;
 
 fn flat() -> Formatter {
     Formatter::new(
@@ -15,7 +17,7 @@ fn typed() -> Formatter {
     Formatter::new(&model::Format::Json { stringify_map_keys: true, text: Default::default() }, LIMITS)
 }
 
-fn op(kind: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn op(kind: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut bytes = (4 + name.len() as u32 + value.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(&[2, kind, 0, name.len() as u8]);
     bytes.extend_from_slice(name);
@@ -24,7 +26,7 @@ fn op(kind: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// A write in namespace `ns` with a digest of zeroes and these ops, generation 1, no expiry.
-fn write(ops: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn write(ops: &[Vec<u8>]) -> Vec<u8> {
     let mut body = vec![22, 0x10, 0x01, 0x10, 0, 0, 0, 0, 0, 1, 255, 255, 255, 255, 0, 0, 0, 0, 0, 2];
     body.extend_from_slice(&(ops.len() as u16).to_be_bytes());
     body.extend_from_slice(b"\x00\x00\x00\x03\x00ns\x00\x00\x00\x15\x04");

@@ -153,32 +153,53 @@ pub fn skip_value(reader: &mut Reader<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads all of a list or map, for nothing but its faults. `open` is scratch: the elements left of each open list and
-/// map.
+/// Reads all of a list or map, for nothing but its faults. As [`visit`].
 ///
 /// # Errors
-/// As [`read_token`]; deeper than `max_depth`; bytes behind the end. With the offset.
+/// As [`visit`].
 pub fn walk(cdt: &Cdt<'_>, is_map: bool, max_depth: u32, open: &mut Vec<u64>) -> Result<(), (Fault, usize)> {
+    visit(cdt, is_map, max_depth, open, |_| Ok(()))
+}
+
+/// Calls `each` with every token inside a list or map, in wire order. `open` is scratch: the values left of each open
+/// list and map.
+///
+/// # Errors
+/// As [`read_token`]; deeper than `max_depth`; bytes behind the end; what `each` returns. With the offset.
+#[inline]
+pub fn visit<'a>(
+    cdt: &Cdt<'a>,
+    is_map: bool,
+    max_depth: u32,
+    open: &mut Vec<u64>,
+    mut each: impl FnMut(Token<'a>) -> Result<(), Fault>,
+) -> Result<(), (Fault, usize)> {
     let mut reader = cdt.elements;
     let values = |count: u32, is_map: bool| u64::from(count) * if is_map { 2 } else { 1 };
     open.clear();
-    open.push(values(cdt.count, is_map));
-    while let Some(left) = open.last_mut() {
-        if *left == 0 {
-            open.pop();
+    let mut left = values(cdt.count, is_map);
+    loop {
+        if left == 0 {
+            let Some(outer) = open.pop() else { break };
+            left = outer;
             continue;
         }
-        *left -= 1;
+        left -= 1;
         let offset = reader.offset();
-        let inner = match read_token(&mut reader).map_err(|fault| (fault, offset))? {
-            Token::List { count, .. } => values(count, false),
-            Token::Map { count, .. } => values(count, true),
-            _ => continue,
+        let token = read_token(&mut reader).map_err(|fault| (fault, offset))?;
+        let inner = match token {
+            Token::List { count, .. } => Some(values(count, false)),
+            Token::Map { count, .. } => Some(values(count, true)),
+            _ => None,
         };
-        if open.len() >= max_depth as usize {
-            return Err((Fault::TooDeep(max_depth), offset));
+        if let Some(inner) = inner {
+            if open.len() + 1 >= max_depth as usize {
+                return Err((Fault::TooDeep(max_depth), offset));
+            }
+            open.push(left);
+            left = inner;
         }
-        open.push(inner);
+        each(token).map_err(|fault| (fault, offset))?;
     }
     match reader.rest().len() {
         0 => Ok(()),

@@ -213,4 +213,7 @@ pub enum Fault {
          repetitions"
     )]
     RegexSteps,
+    /// Text that is not UTF-8, where the format says `invalid-utf8: reject`.
+    #[error("the text is not UTF-8, which `invalid-utf8: reject` does not let through")]
+    InvalidText,
 }

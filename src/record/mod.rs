@@ -34,7 +34,7 @@ mod bits {
 }
 
 /// Types of fields that are read; all others are skipped (xdr-protocol.md 3.1).
-mod field {
+pub(crate) mod field {
     pub const NAMESPACE: u8 = 0;
     pub const SET: u8 = 1;
     pub const KEY: u8 = 2;
@@ -162,6 +162,23 @@ impl ChangeRecord<'_> {
     pub const fn is_replace(&self) -> bool {
         matches!(self.exists_action, ExistsAction::Replace | ExistsAction::ReplaceOnly)
     }
+
+    /// `fault` in the `text` of the field of type `kind`, as an error.
+    #[cold]
+    pub fn field_error(&self, kind: u8, text: &[u8], fault: Fault) -> RecordError {
+        RecordError::new(Place::Field(kind), self.offset_of(text), fault)
+    }
+
+    /// `fault` in the name of `bin`, as an error.
+    #[cold]
+    pub fn bin_name_error(&self, bin: &Bin<'_>, fault: Fault) -> RecordError {
+        bin.error(fault, self.offset_of(bin.name))
+    }
+
+    /// Where `part`, a slice of the message, begins in it.
+    fn offset_of(&self, part: &[u8]) -> usize {
+        part.as_ptr().addr().saturating_sub(self.body.as_ptr().addr()).min(self.body.len())
+    }
 }
 
 /// The bins of a record. The structure of the ops was checked; the values were not.
@@ -245,6 +262,12 @@ impl<'a> Bin<'a> {
     /// The value's bytes, as shipped.
     pub const fn raw_value(&self) -> &'a [u8] {
         self.value.rest()
+    }
+
+    /// Where the value begins in the message.
+    #[inline]
+    pub const fn value_offset(&self) -> usize {
+        self.value.offset()
     }
 
     /// The value. Lists and maps are not walked yet: they are checked while they are read.

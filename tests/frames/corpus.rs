@@ -46,6 +46,17 @@ pub fn extras() -> Vec<(Value, Vec<u8>)> {
     json_lines(&std::fs::read_to_string(folder().join("extras.jsonl")).unwrap())
 }
 
+/// Every frame there is, by name.
+pub fn all() -> Vec<(String, Vec<u8>)> {
+    let named = |(line, frame): (Value, Vec<u8>)| (line["name"].as_str().unwrap().to_owned(), frame);
+    let mut frames = synthetic();
+    frames.extend(server_frames().into_iter().chain(extras()).map(named));
+    for file in ["captured-01.hex", "rust-client-xdr.hex"] {
+        frames.extend(hex_lines(file).into_iter().map(|frame| (file.to_owned(), frame)));
+    }
+    frames
+}
+
 fn json_lines(text: &str) -> Vec<(Value, Vec<u8>)> {
     text.lines()
         .map(|line| {

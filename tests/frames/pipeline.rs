@@ -2,7 +2,7 @@
 
 use ringpost::config::model::Format;
 use ringpost::format::{Formatter, Notes};
-use ringpost::record::{self, DecodeLimits};
+use ringpost::record::{self, ChangeRecord, DecodeLimits};
 use ringpost::wire::compressed::Inflater;
 use ringpost::wire::frame::{Assembler, FrameKind, FrameLimits};
 
@@ -33,11 +33,58 @@ impl Outcome {
     }
 }
 
+/// What became of one frame in one format.
+#[derive(Debug)]
+pub enum Written {
+    /// What is sent, and the message that the frame has inside.
+    Delivered { sent: Vec<u8>, message: Vec<u8>, notes: Notes },
+    /// Answered 10, with the reason.
+    Rejected(String),
+    /// The connection was closed, with the reason.
+    Closed(String),
+}
+
+impl Written {
+    /// `ok`, `10` or `close`.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Written::Delivered { .. } => "ok",
+            Written::Rejected(_) => "10",
+            Written::Closed(_) => "close",
+        }
+    }
+}
+
 /// What becomes of a connection that brings these pieces and then ends, and whether it ends inside a frame.
 pub fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Outcome>, bool) {
+    let mut formatters = formatters();
+    let (rejected, closed) = (Outcome::Rejected, Outcome::Closed);
+    each_frame(pieces, |message| deliver(&mut formatters, message).unwrap_or_else(rejected), rejected, closed)
+}
+
+/// What becomes of the frames in `bytes` in one format.
+pub fn run_in(format: &Format, bytes: &[u8]) -> Vec<Written> {
+    let mut formatter = Formatter::new(format, DECODE_LIMITS);
+    let (rejected, closed) = (Written::Rejected, Written::Closed);
+    let written = |message: &[u8]| {
+        let written = record::decode(message).map_err(|error| error.to_string()).and_then(|record| {
+            let mut notes = Notes::default();
+            let sent = encode(&mut formatter, &record, &mut notes)?;
+            Ok(Written::Delivered { sent, message: message.to_vec(), notes })
+        });
+        written.unwrap_or_else(rejected)
+    };
+    each_frame([bytes], written, rejected, closed).0
+}
+
+fn each_frame<'a, T>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    mut deliver: impl FnMut(&[u8]) -> T,
+    rejected: fn(String) -> T,
+    closed: fn(String) -> T,
+) -> (Vec<T>, bool) {
     let mut assembler = Assembler::new(FRAME_LIMITS);
     let mut inflater = Inflater::new();
-    let mut formatters = formatters();
     let mut outcomes = Vec::new();
     for piece in pieces {
         let mut input = piece;
@@ -46,7 +93,7 @@ pub fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Outcome>, boo
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
-                    outcomes.push(Outcome::Closed(error.to_string()));
+                    outcomes.push(closed(error.to_string()));
                     return (outcomes, false);
                 }
             };
@@ -55,10 +102,7 @@ pub fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Outcome>, boo
                 FrameKind::Dropped => unreachable!("nothing is dropped here"),
                 FrameKind::Compressed => inflater.inflate(frame.body, FRAME_LIMITS).map_err(|error| error.to_string()),
             };
-            outcomes.push(match body.and_then(|body| deliver(&mut formatters, body)) {
-                Ok(delivered) => delivered,
-                Err(reason) => Outcome::Rejected(reason),
-            });
+            outcomes.push(body.map_or_else(rejected, &mut deliver));
         }
     }
     (outcomes, assembler.is_mid_frame())
@@ -85,16 +129,22 @@ fn deliver(formatters: &mut [Formatter; 2], body: &[u8]) -> Result<Outcome, Stri
     let mut texts = Vec::new();
     for formatter in formatters {
         notes = Notes::default();
-        let mut out = b"rest of the chunk".to_vec();
-        let kept = out.len();
-        let result = formatter.encode(&record, ARRIVAL_MS, &mut out, &mut notes);
-        assert!(out.starts_with(b"rest of the chunk"));
-        if let Err(error) = result {
-            assert_eq!(out.len(), kept, "a record that fails leaves nothing behind");
-            return Err(error.to_string());
-        }
-        texts.push(String::from_utf8(out.split_off(kept)).expect("JSON is UTF-8"));
+        let sent = encode(formatter, &record, &mut notes)?;
+        texts.push(String::from_utf8(sent).expect("JSON is UTF-8"));
     }
     let flat = texts.pop().unwrap();
     Ok(Outcome::Delivered { typed: texts.pop().unwrap(), flat, notes })
+}
+
+/// What the formatter appends to a buffer in use.
+fn encode(formatter: &mut Formatter, record: &ChangeRecord<'_>, notes: &mut Notes) -> Result<Vec<u8>, String> {
+    let mut out = b"rest of the chunk".to_vec();
+    let kept = out.len();
+    let result = formatter.encode(record, ARRIVAL_MS, &mut out, notes);
+    assert!(out.starts_with(b"rest of the chunk"));
+    if let Err(error) = result {
+        assert_eq!(out.len(), kept, "a record that fails leaves nothing behind");
+        return Err(error.to_string());
+    }
+    Ok(out.split_off(kept))
 }

@@ -97,6 +97,8 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
         ),
         ("json", encode(&typed)),
         ("flat-json", encode(&flat)),
+        ("message-pack", encode(&Format::MessagePack { delete_metadata: false, invalid_utf8: Default::default() })),
+        ("xdr", encode(&Format::Xdr)),
         (
             "decode + flat-json",
             Box::new(move |body, out| formatter.encode(&decode(body)?, ARRIVAL_MS, out, &mut notes)),
