@@ -29,6 +29,11 @@ enum Kinds {
 
 fn set(context: &mut Context<'_>, transforms: &View<'_>, key: &str) -> Option<BinSet> {
     let entry = transforms.find(key).filter(|entry| !entry.value.is_null())?;
+    if let Some(word @ ("all" | "none")) = entry.value.text() {
+        let message = format!("`{word}` where a section is needed; write `{key}: {{ type: {word} }}`");
+        context.fault(entry.value.at, &transforms.path_of(key), message);
+        return None;
+    }
     let view = transforms.section(context, key);
     if !matches!(entry.value.kind, Kind::Map(_)) {
         return None;

@@ -171,13 +171,17 @@ fn permanent(context: &mut Context<'_>, view: &View<'_>, success: &StatusSet) ->
 }
 
 fn gzip_above(context: &mut Context<'_>, view: &View<'_>) -> Option<u64> {
-    let gzip = view.choice(context, "compression", &[("none", false), ("gzip", true)], false);
+    let words = [("none", Some(false)), ("gzip", Some(true))];
+    let gzip = match view.find("compression") {
+        Some(_) => view.choice(context, "compression", &words, None),
+        None => Some(false),
+    };
     let threshold = view.size(context, "compression-threshold", 0..=1 << 30, 0);
-    if !gzip && view.find("compression-threshold").is_some() {
+    if gzip == Some(false) && view.find("compression-threshold").is_some() {
         let message = "has no effect without `compression: gzip`; take it out".to_owned();
         view.warn(context, "compression-threshold", message);
     }
-    gzip.then_some(threshold)
+    (gzip == Some(true)).then_some(threshold)
 }
 
 /// The section is not supported yet; this mistake of a published example is worth a word all the same.

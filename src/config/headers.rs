@@ -22,8 +22,16 @@ const DIGEST: &str = "aerospike-digest";
 
 /// Reads the headers of a destination.
 pub fn read(context: &mut Context<'_>, destination: &View<'_>) -> Headers {
-    let view = destination.section(context, "headers");
     let mut headers = Headers::default();
+    if let Some(entry) =
+        destination.find("headers").filter(|entry| entry.value.text().is_some() && !entry.value.is_null())
+    {
+        // As anywhere, but without repeating what may be a secret.
+        let message = "a text where a section is needed; write `NAME: \"text\"` below, indented".to_owned();
+        context.fault(entry.value.at, &destination.path_of("headers"), message);
+        return headers;
+    }
+    let view = destination.section(context, "headers");
     let mut known: Vec<(String, usize)> = Vec::new();
     for (count, entry) in view.entries().iter().enumerate() {
         if count >= MAX_HEADERS {
@@ -184,7 +192,7 @@ fn first_line(bytes: Vec<u8>) -> Result<String, String> {
 fn check_name(name: &str) -> Result<(), String> {
     let why = match name {
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-        | "http2-settings" => "is about one connection, and the connector keeps those itself",
+        | "http2-settings" => "is about the connection, which the connector manages itself",
         "content-length" => "is counted by the connector",
         "host" => "is taken from the URL",
         "expect" => "asks for an answer before the body, which is not waited for",

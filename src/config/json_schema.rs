@@ -70,7 +70,11 @@ fn shape(shape: &Shape) -> Value {
             if known.keys.iter().all(|key| !key.required) || known.short.is_some() {
                 member = any_of(vec![member, json!({ "type": "null" })]);
             }
-            json!({ "type": "object", "additionalProperties": member })
+            let mut object = json!({ "type": "object", "additionalProperties": member });
+            if let (Some(pattern), Some(object)) = (names(known), object.as_object_mut()) {
+                object.insert("propertyNames".to_owned(), json!({ "pattern": pattern }));
+            }
+            object
         }
         Shape::Items(known) => {
             let item = reference(known);
@@ -78,6 +82,15 @@ fn shape(shape: &Shape) -> Value {
         }
         Shape::Map(of) => json!({ "type": "object", "additionalProperties": one(of) }),
         Shape::Free => json!({}),
+    }
+}
+
+/// What the names of such sections look like, where not every text is one.
+fn names(known: &Section) -> Option<&'static str> {
+    match known.path {
+        "port-based-config.PORT" => Some("^[1-9][0-9]{0,4}$"),
+        "destinations.NAME.headers.NAME" => Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::levels::KINDS;
 use super::model::{
     BatchBody, Batching, Config, Format, Level, Limits, NamespaceRules, Overrides, PortRules, Routing, Rules,
 };
-use super::value::show_duration;
+use super::value::{self, show_duration};
 use super::view::View;
 
 /// Most kinds of records that the levels of a file may tell apart; bounds the time that a look at each takes.
@@ -199,7 +199,8 @@ fn one_batching(context: &mut Context<'_>, view: &View<'_>, batching: &Batching,
             format!("has no effect with the format of these records, `{format}`: it is for JSON; take it out");
         view.warn(context, "body", message);
     }
-    if view.find("batch-interval").is_none() {
+    let written = view.find("batch-interval").and_then(|entry| value::whole(&entry.value).ok());
+    if written.and_then(|written| u128::try_from(written).ok()) != Some(batching.interval.as_millis()) {
         return;
     }
     let shortest = found
