@@ -20,6 +20,7 @@ const ACCEPTED: &str = include_str!("../../tests/data/config/warnings/accepted.y
 const OUTSIDE: Outside = Outside {
     file: |path, _| match path.file_name().and_then(std::ffi::OsStr::to_str) {
         Some("key") => Ok(b"hunter2 \r\nsecond line".iter().filter(|byte| **byte != b' ').copied().collect()),
+        Some("a.avsc") => Ok(br#"{ "type": "map", "values": "long" }"#.to_vec()),
         Some("two-words") => Ok(b"two words".to_vec()),
         Some("blank-at-the-end") => Ok(b"hunter2 \n".to_vec()),
         Some("empty") => Ok(Vec::new()),
@@ -40,6 +41,31 @@ fn load_text(text: &str) -> Loaded {
 /// Path and message of each fault, or of each warning.
 fn lines(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+}
+
+/// What of `config` a printed file gives: texts of headers and queries are masked, defaults written.
+fn printed(mut config: model::Config) -> model::Config {
+    for destination in &mut config.destinations {
+        if destination.protocol == Protocol::Http1 {
+            destination.http2_max_concurrent_streams = 256;
+        }
+        for header in &mut destination.headers.list {
+            if let model::HeaderValue::Static(value) = &mut header.value {
+                value.0 = "***".to_owned();
+            }
+        }
+        for url in &mut destination.urls {
+            url.path.truncate(url.path.find('?').unwrap_or(url.path.len()));
+        }
+    }
+    config.rules.top.format.get_or_insert(Format::Xdr);
+    if !config.logging.levels.iter().any(|(name, _)| name == "root") {
+        config.logging.levels.insert(0, ("root".to_owned(), LogLevel::Info));
+    }
+    if let Cores::AtMost(count) = config.executors.cores {
+        config.executors.cores = Cores::Count(count);
+    }
+    config
 }
 
 fn config(text: &str) -> model::Config {

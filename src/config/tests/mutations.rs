@@ -1,6 +1,6 @@
 //! Files that are nearly right: never a panic, and every fault and warning is located and gives advice.
 
-use super::levels::{HEADERS, LEVELS};
+use super::levels::{AVRO, HEADERS, LEVELS};
 use super::*;
 
 /// xorshift: the same mutations on each run.
@@ -84,7 +84,7 @@ fn mutated_files_never_panic_and_every_fault_is_located() {
     let mut random = Random(0x5EED);
     let mut refused = 0;
     for round in 0..rounds {
-        let seeds = [MINIMAL, TWO, ALL, OFFICIAL, ACCEPTED, LEVELS, HEADERS];
+        let seeds = [MINIMAL, TWO, ALL, OFFICIAL, ACCEPTED, LEVELS, HEADERS, AVRO];
         let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             mutate(&mut random, &mut bytes);
@@ -102,7 +102,8 @@ fn mutated_files_never_panic_and_every_fault_is_located() {
         if loaded.config.is_some() {
             let shown = effective::print(&loaded, &Ok(vec![0]));
             let again = parse_with("a.yml", &shown, UnknownKeys::Error, OUTSIDE);
-            assert!(again.config.is_some(), "{:?} of {shown}", again.faults);
+            let second = again.config.unwrap_or_else(|| panic!("{:?} of {shown}", again.faults));
+            assert_eq!(printed(loaded.config.unwrap()), printed(second), "{shown}");
         }
     }
     assert!(refused > rounds / 4 && refused < rounds, "{refused} of {rounds} were refused");
