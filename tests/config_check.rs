@@ -205,3 +205,43 @@ fn only_what_holds_for_some_records_is_printed_when_they_are_named() {
         "ringpost: --port 9901: nothing listens there; write one of 8901, 8902, or add it to `service.port` in ";
     assert_eq!(said, format!("{expected}{file}\n"));
 }
+
+#[test]
+fn secrets_come_from_files_and_variables_and_are_never_printed() {
+    let directory = std::env::temp_dir().join(format!("ringpost-secrets-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("secrets")).unwrap();
+    std::fs::write(directory.join("secrets/key"), "hunter2\nignored\n").unwrap();
+    let file = directory.join("a.yml");
+    let text = "destinations:\n  a:\n    urls: http://127.0.0.1:9000/\n    headers:\n      \
+                authorization: { source: env, name: RINGPOST_TEST_TOKEN }\n      \
+                x-api-key: { source: file, path: secrets/key }\n      x-fixed: hunter2\n\
+                routing: { mode: static-multi-destination, destinations: a }\n";
+    std::fs::write(&file, text).unwrap();
+    let check = |file: &Path, token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+        command.args(["check", "-f"]).arg(file).env("RINGPOST_TEST_TOKEN", token).output().unwrap()
+    };
+    let first = check(&file, "Bearer hunter2");
+    assert_eq!((first.status.code(), stderr(&first).as_str()), (Some(0), ""));
+    let page = stdout(&first);
+    assert!(!page.contains("hunter2"), "{page}");
+    assert!(page.contains("authorization: { source: env, name: RINGPOST_TEST_TOKEN }"), "{page}");
+    let path = directory.join("secrets/key");
+    assert!(page.contains(&format!("x-api-key: {{ source: file, path: {} }}", path.display())), "{page}");
+    // Printed paths are absolute, so that the printed file can stand elsewhere.
+    std::fs::create_dir_all(directory.join("elsewhere")).unwrap();
+    let printed = directory.join("elsewhere/b.yml");
+    std::fs::write(&printed, &page).unwrap();
+    let second = check(&printed, "Bearer hunter2");
+    assert_eq!((second.status.code(), stderr(&second).as_str()), (Some(0), ""));
+    // A value that cannot be a header is located, and not shown.
+    let broken = check(&file, "hunter2\n");
+    assert_eq!(broken.status.code(), Some(2));
+    let said = stderr(&broken);
+    assert!(
+        said.starts_with(&format!("{}:5:43: destinations.a.headers.authorization.name: ", file.display())),
+        "{said}"
+    );
+    assert!(said.contains("has a line break") && !said.contains("hunter2"), "{said}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
