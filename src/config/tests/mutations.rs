@@ -99,11 +99,11 @@ fn mutated_files_never_panic_and_every_fault_is_located() {
             assert!((1..=ends).contains(&line) && (1..=text.len() + 2).contains(&column), "{fault} of {text}");
             assert!(fault.message.contains("; "), "no advice: {fault} of {text}");
         }
-        if loaded.config.is_some() {
+        if let Some(first) = loaded.config.clone() {
             let shown = effective::print(&loaded, &Ok(vec![0]));
             let again = parse_with("a.yml", &shown, UnknownKeys::Error, OUTSIDE);
             let second = again.config.unwrap_or_else(|| panic!("{:?} of {shown}", again.faults));
-            assert_eq!(printed(loaded.config.unwrap()), printed(second), "{shown}");
+            assert_eq!(printed(first), printed(second), "{shown}");
         }
     }
     assert!(refused > rounds / 4 && refused < rounds, "{refused} of {rounds} were refused");
