@@ -85,6 +85,7 @@ fn every_invalid_example_gives_exactly_the_expected_lines() {
 fn every_line_is_located_and_says_what_to_write() {
     for expected in files("examples/invalid", "expected") {
         for line in std::fs::read_to_string(&expected).unwrap().lines() {
+            let line = line.strip_prefix("warning: ").unwrap_or(line);
             let mut parts = line.splitn(4, ':');
             let file = parts.next().unwrap();
             assert!(Path::new(file).with_extension("expected") == expected, "{line}");
@@ -123,7 +124,15 @@ fn a_file_that_cannot_be_read_is_one_clear_line() {
 
 #[test]
 fn the_command_line_has_the_documented_exit_codes() {
-    let table: [(&[&str], i32); 9] = [
+    let all = "examples/all-settings.yml";
+    let table: [(&[&str], i32); 16] = [
+        (&["schema"], 0),
+        (&["schema", "-f", all], 2),
+        (&["check", "-f", all, "--port", "8902", "--namespace", "users", "--set", "scratch"], 0),
+        (&["check", "-f", all, "--set", "scratch"], 2),
+        (&["check", "-f", all, "--port", "9901"], 2),
+        (&["check", "-f", all, "--port", "70000"], 2),
+        (&["check", "-f", "examples/invalid/levels.yml", "--port", "8902"], 2),
         (&["--version"], 0),
         (&["--help"], 0),
         (&["check", "--help"], 0),
@@ -164,4 +173,75 @@ fn a_start_refused_for_an_unknown_key_names_the_flag_that_lets_it_pass() {
              {file}:2:9: service.port: 0 is any free port, which XDR would have to guess; write 1 to 65535\n"
         )
     );
+}
+
+#[test]
+fn only_what_holds_for_some_records_is_printed_when_they_are_named() {
+    let file = "examples/all-settings.yml";
+    let check = |arguments: &[&str]| {
+        let output = ringpost(&[&["check", "-f", file], arguments].concat());
+        (stdout(&output), stderr(&output))
+    };
+    let (page, said) = check(&["--port", "8902", "--namespace", "users", "--set", "scratch"]);
+    assert_eq!(said, "");
+    let line = |key: &str| {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let mut block = text.lines().skip_while(|line| !line.starts_with("port-based-config:"));
+        let skipped = text.lines().count() - block.clone().count();
+        skipped + 1 + block.position(|line| line.trim_start().starts_with(key)).unwrap()
+    };
+    let origin = "# port-based-config.8902.namespaces.users.sets.scratch.routing, line ";
+    assert!(page.contains(&format!("{origin}{}\nrouting:\n  mode: skip", line("routing: { mode: skip }"))), "{page}");
+    assert!(page.contains("# namespaces.users.format, line "), "{page}");
+    assert!(page.ends_with("destinations: {}\n"), "{page}");
+
+    let (page, _) = check(&["--namespace", "users"]);
+    assert!(page.contains("# batching, line ") && page.contains("    # content-type: application/json\n"), "{page}");
+    assert!(page.contains("x-source: \"***\"") && !page.contains("x-source: ringpost"), "{page}");
+
+    let (page, said) = check(&["--port", "9901"]);
+    assert_eq!(page, "");
+    let expected =
+        "ringpost: --port 9901: nothing listens there; write one of 8901, 8902, or add it to `service.port` in ";
+    assert_eq!(said, format!("{expected}{file}\n"));
+}
+
+#[test]
+fn secrets_come_from_files_and_variables_and_are_never_printed() {
+    let directory = std::env::temp_dir().join(format!("ringpost-secrets-{}", std::process::id()));
+    std::fs::create_dir_all(directory.join("secrets")).unwrap();
+    std::fs::write(directory.join("secrets/key"), "hunter2\nignored\n").unwrap();
+    let file = directory.join("a.yml");
+    let text = "destinations:\n  a:\n    urls: http://127.0.0.1:9000/\n    headers:\n      \
+                authorization: { source: env, name: RINGPOST_TEST_TOKEN }\n      \
+                x-api-key: { source: file, path: secrets/key }\n      x-fixed: hunter2\n\
+                routing: { mode: static-multi-destination, destinations: a }\n";
+    std::fs::write(&file, text).unwrap();
+    let check = |file: &Path, token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+        command.args(["check", "-f"]).arg(file).env("RINGPOST_TEST_TOKEN", token).output().unwrap()
+    };
+    let first = check(&file, "Bearer hunter2");
+    assert_eq!((first.status.code(), stderr(&first).as_str()), (Some(0), ""));
+    let page = stdout(&first);
+    assert!(!page.contains("hunter2"), "{page}");
+    assert!(page.contains("authorization: { source: env, name: RINGPOST_TEST_TOKEN }"), "{page}");
+    let path = directory.join("secrets/key");
+    assert!(page.contains(&format!("x-api-key: {{ source: file, path: {} }}", path.display())), "{page}");
+    // Printed paths are absolute, so that the printed file can stand elsewhere.
+    std::fs::create_dir_all(directory.join("elsewhere")).unwrap();
+    let printed = directory.join("elsewhere/b.yml");
+    std::fs::write(&printed, &page).unwrap();
+    let second = check(&printed, "Bearer hunter2");
+    assert_eq!((second.status.code(), stderr(&second).as_str()), (Some(0), ""));
+    // A value that cannot be a header is located, and not shown.
+    let broken = check(&file, "hunter2\n");
+    assert_eq!(broken.status.code(), Some(2));
+    let said = stderr(&broken);
+    assert!(
+        said.starts_with(&format!("{}:5:43: destinations.a.headers.authorization.name: ", file.display())),
+        "{said}"
+    );
+    assert!(said.contains("has a line break") && !said.contains("hunter2"), "{said}");
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -20,9 +20,30 @@ fn hostile_files_are_refused_in_bounded_time_with_a_bounded_answer() {
     let aliases = format!("a: &a [ {} ]\nb: [ {} ]\n", "1,".repeat(1_000), "*a,".repeat(50_000));
     let long_key = format!("{}: 1\n", "k".repeat(500_000));
     let deep_block: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
-    for text in
-        [many_keys, many_values, anchors, aliases, long_key, deep_block, "[".repeat(500_000), "- ".repeat(300_000)]
-    {
+    // Every combination of a thousand ports and thousands of sets could be looked at.
+    let ports: String = (1..1_000).map(|port| format!("{port},")).collect();
+    let blocks: String = (1..1_000).map(|port| format!("  {port}: {{ routing: {{ mode: skip }} }}\n")).collect();
+    let sets: String = (0..12_000).map(|set| format!("      s{set}: {{ batching: {{}} }}\n")).collect();
+    let many_levels = format!(
+        "service: {{ port: [ {ports} ] }}\nport-based-config:\n{blocks}namespaces:\n  n:\n    sets:\n{sets}zzz: 1\n"
+    );
+    let headers: String = (0..20_000).map(|name| format!("x{name}: {{}}, ")).collect();
+    let many_headers = format!("destinations: {{ a: {{ urls: http://h/, headers: {{ {headers} }} }} }}\n");
+    let bins: String = (0..20_000).map(|name| format!("x{name}: [], ")).collect();
+    let many_bins = format!("bin-transforms: {{ map: {{ {bins} }} }}\n");
+    for text in [
+        many_keys,
+        many_values,
+        anchors,
+        aliases,
+        long_key,
+        deep_block,
+        "[".repeat(500_000),
+        "- ".repeat(300_000),
+        many_levels,
+        many_headers,
+        many_bins,
+    ] {
         let began = Instant::now();
         let loaded = parse("a.yml", &text, UnknownKeys::Error);
         let start: String = text.chars().take(20).collect();

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{CheckArgs, EXIT_USAGE};
+use crate::config::effective::Selection;
+use crate::config::model::Config;
 use crate::config::{self, Loaded, UnknownKeys, effective};
 use crate::io::cores::Usable;
 
@@ -15,6 +17,9 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     let Some(config) = &loaded.config else {
         return ExitCode::from(EXIT_USAGE);
     };
+    if args.port.is_some() || args.namespace.is_some() {
+        return selected(args, &loaded, config);
+    }
     let usable = Usable::read().map_err(|error| error.to_string());
     let chosen = usable.and_then(|usable| usable.choose(&config.executors.cores).map_err(|error| error.to_string()));
     if let Err(message) = &chosen {
@@ -24,6 +29,23 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     }
     // Nobody is left to tell if standard output is closed.
     let _ = std::io::stdout().write_all(effective::print(&loaded, &chosen).as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Prints what holds for some records only.
+fn selected(args: &CheckArgs, loaded: &Loaded, config: &Config) -> ExitCode {
+    let ports = &config.service.ports;
+    if let Some(port) = args.port.filter(|port| !ports.contains(port)) {
+        eprintln!(
+            "ringpost: --port {port}: nothing listens there; write one of {}, or add it to `service.port` in {}",
+            config::show_ports(ports),
+            args.file.display()
+        );
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let selection = Selection { port: args.port, namespace: args.namespace.as_deref(), set: args.set.as_deref() };
+    // Nobody is left to tell if standard output is closed.
+    let _ = std::io::stdout().write_all(effective::print_selected(loaded, selection).as_bytes());
     ExitCode::SUCCESS
 }
 

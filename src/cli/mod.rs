@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod run;
+pub mod schema;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub const EXIT_STALLED: u8 = 70;
 #[derive(Debug, Parser)]
 #[command(name = "ringpost", version, arg_required_else_help = true, subcommand_required = true)]
 #[command(override_usage = "ringpost run -f FILE\n       ringpost -f FILE              the same\n       \
-                            ringpost check -f FILE\n       ringpost demo")]
+                            ringpost check -f FILE\n       ringpost schema\n       ringpost demo")]
 #[command(after_help = "Exit codes: 0 clean; 1 failed at run time, or ended by a second signal; \
                         2 configuration or usage; 70 a stalled executor.")]
 struct CommandLine {
@@ -37,6 +38,8 @@ enum Command {
     Run(RunArgs),
     /// Check FILE: print the effective settings, or every fault with line and column.
     Check(CheckArgs),
+    /// Print a JSON Schema of the configuration file, for editors.
+    Schema,
     /// Show the whole connector at work between an embedded source and an embedded sink.
     Demo(DemoArgs),
 }
@@ -58,6 +61,15 @@ pub struct CheckArgs {
     /// Configuration file; `-` reads standard input.
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: PathBuf,
+    /// Print only what holds for records that arrive on this port.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Print only what holds for records of this namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Print only what holds for records of this set of the namespace.
+    #[arg(long, value_name = "NAME", requires = "namespace")]
+    pub set: Option<String>,
 }
 
 /// Arguments of `ringpost demo`.
@@ -127,6 +139,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match CommandLine::try_parse_from(with_default_command(arguments.into_iter().collect())) {
         Ok(CommandLine { command: Command::Run(args) }) => run::run(args),
         Ok(CommandLine { command: Command::Check(args) }) => check::check(&args),
+        Ok(CommandLine { command: Command::Schema }) => schema::schema(),
         Ok(CommandLine { command: Command::Demo(args) }) => demo::demo(args),
         Err(error) => {
             // Standard output or error may be closed already; there is nobody left to tell.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::UnknownKeys;
 use super::fault::{Fault, shown_key};
 use super::yaml::Pos;
+use super::{Outside, UnknownKeys};
 
 /// More faults than this help nobody; the rest is counted.
 const MAX_FAULTS: usize = 200;
@@ -16,6 +16,8 @@ pub struct Context<'a> {
     file: &'a str,
     /// Where relative paths of the file start.
     pub directory: PathBuf,
+    /// Files and environment variables that the file names.
+    pub outside: Outside,
     unknown: UnknownKeys,
     /// Faults, in the order in which they are found.
     pub faults: Vec<Fault>,
@@ -29,10 +31,11 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Nothing found yet.
-    pub fn new(file: &'a str, directory: PathBuf, unknown: UnknownKeys) -> Context<'a> {
+    pub fn new(file: &'a str, directory: PathBuf, unknown: UnknownKeys, outside: Outside) -> Context<'a> {
         Context {
             file,
             directory,
+            outside,
             unknown,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -50,6 +53,11 @@ impl<'a> Context<'a> {
         }
         let fault = self.entry(at, path, message, false);
         self.faults.push(fault);
+    }
+
+    /// How many faults there are so far.
+    pub fn count(&self) -> usize {
+        self.faults.len() + self.left_out
     }
 
     /// Something that a user should know.

@@ -3,17 +3,16 @@
 //! Every reader goes on after a fault, with the default in place of the wrong value, so that all faults come out in one
 //! go. What a setting means stands in `docs/configuration.md`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::context::Context;
 use super::fault::shown;
-use super::model::{
-    Config, Cores, Executors, Format, Limits, LogFormat, LogLevel, Logging, Overrides, Rules, TextRules,
-};
+use super::model::{Config, ContentErrors, Cores, Executors, Limits, LogFormat, LogLevel, Logging, Rejected};
 use super::value;
 use super::view::{View, word};
 use super::yaml::{Kind, Node};
-use super::{destinations, service};
+use super::{destinations, levels, service, together};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -22,23 +21,52 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub fn convert(context: &mut Context<'_>, root: &Node) -> Config {
     let root = View::root(root);
     let limits = limits(context, &root);
+    let before = context.count();
     let service = service::read(context, &root);
+    // A wrong port is one fault; what refers to it is none.
+    let listening = (context.count() == before).then_some(service.ports.as_slice());
     let destinations = destinations::read(context, &root, &limits);
-    let routing = destinations::routing(context, &root, &destinations);
-    let format = format(context, &root);
+    let levels = levels::read(context, &root, &destinations, listening);
+    let content_errors = content_errors(context, &root);
+    let rejected = rejected(context, &root, content_errors);
     let logging = logging(context, &root);
     let executors = executors(context, &root, &limits);
-    let top = Overrides { routing, format: Some(format), ..Overrides::default() };
-    Config {
-        service,
-        destinations,
-        rules: Rules { top, ..Rules::default() },
-        content_errors: Default::default(),
-        rejected: None,
-        logging,
-        executors,
-        limits,
+    let config =
+        Config { service, destinations, rules: levels.rules, content_errors, rejected, logging, executors, limits };
+    together::check(context, &root, &config, levels.routing_has_fault);
+    config
+}
+
+fn content_errors(context: &mut Context<'_>, root: &View<'_>) -> ContentErrors {
+    let words = [("permanent", ContentErrors::Permanent), ("temporary", ContentErrors::Temporary)];
+    root.choice(context, "content-errors", &words, ContentErrors::Permanent)
+}
+
+fn rejected(context: &mut Context<'_>, root: &View<'_>, content_errors: ContentErrors) -> Option<Rejected> {
+    let file = file(context, root, "rejected-file");
+    let max_bytes = root.size(context, "rejected-file-max-bytes", 4 << 10..=1 << 40, 1 << 30);
+    let temporary = content_errors == ContentErrors::Temporary;
+    let given = |key: &str| root.find(key).is_some();
+    if temporary && given("rejected-file") {
+        let message = "has no effect with `content-errors: temporary`: no record is given up; take it out".to_owned();
+        root.warn(context, "rejected-file", message);
     }
+    if given("rejected-file-max-bytes") && !given("rejected-file") {
+        root.warn(context, "rejected-file-max-bytes", "has no effect without `rejected-file`; take it out".to_owned());
+    }
+    file.map(|file| Rejected { file, max_bytes })
+}
+
+/// A file that is written at run time.
+fn file(context: &mut Context<'_>, view: &View<'_>, key: &str) -> Option<PathBuf> {
+    let directory = context.directory.clone();
+    view.read(context, key, None, |node| {
+        let text = value::text(node)?;
+        if text.ends_with('/') || text.ends_with("/.") || text == "." || text == ".." {
+            return Err(format!("{} is a directory; write the path of a file", shown(&text)));
+        }
+        Ok(Some(directory.join(text)))
+    })
 }
 
 fn limits(context: &mut Context<'_>, root: &View<'_>) -> Limits {
@@ -118,87 +146,12 @@ fn read_cores(node: &Node) -> Result<Cores, String> {
     value::core_list(text).map(Cores::List)
 }
 
-fn format(context: &mut Context<'_>, root: &View<'_>) -> Format {
-    let example = "`format: { mode: flat-json, metadata-key: metadata }`";
-    let fallback = Format::Json { stringify_map_keys: true, text: TextRules::default() };
-    // The early spelling: the mode alone.
-    if let Some(entry) = root.find("format").filter(|entry| entry.value.text().is_some() && !entry.value.is_null()) {
-        context.lines.push(("format.mode".to_owned(), entry.key_at.line));
-        match mode(&entry.value) {
-            Ok(Mode::Json) => {}
-            Ok(Mode::FlatJson) => {
-                let message = format!("flat-json needs a `metadata-key`; write {example}");
-                context.fault(entry.value.at, "format", message);
-            }
-            Err(message) => context.fault(entry.value.at, "format", message),
-        }
-        return fallback;
-    }
-    let view = root.section(context, "format");
-    if view.find("mode").is_none() {
-        let message = if view.is_empty() {
-            format!("missing, and the official default `xdr` is not supported yet; write {example}")
-        } else {
-            "missing; write `mode: flat-json` or `mode: json`".to_owned()
-        };
-        if root.find("format").is_none_or(|entry| entry.value.is_null()) {
-            context.fault(view.at, "format", message);
-        } else if matches!(root.find("format").map(|entry| &entry.value.kind), Some(Kind::Map(_))) {
-            context.fault(view.at, "format.mode", message);
-        }
-    }
-    let mode = view.read(context, "mode", None, |node| mode(node).map(Some));
-    let stringify_map_keys = view.boolean(context, "stringify-map-keys", true);
-    let metadata_key = view.read(context, "metadata-key", None, |node| value::text(node).map(Some));
-    match (mode, metadata_key) {
-        (Some(Mode::FlatJson), Some(metadata_key)) => {
-            Format::FlatJson { metadata_key, stringify_map_keys, text: TextRules::default() }
-        }
-        (Some(Mode::FlatJson), None) => {
-            if view.find("metadata-key").is_none() {
-                let message = "missing, and flat-json needs it; write `metadata-key: metadata`".to_owned();
-                context.fault(view.at, "format.metadata-key", message);
-            }
-            fallback
-        }
-        (mode, metadata_key) => {
-            if mode.is_some() && metadata_key.is_some() {
-                view.warn(context, "metadata-key", "has no effect with `mode: json`; take it out".to_owned());
-            }
-            Format::Json { stringify_map_keys, text: TextRules::default() }
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Mode {
-    Json,
-    FlatJson,
-}
-
-fn mode(node: &Node) -> Result<Mode, String> {
-    match node.text().filter(|_| !node.is_null()) {
-        Some(later @ ("xdr" | "avro" | "message-pack" | "msgpack")) => {
-            Err(format!("`{later}` is not supported yet; write flat-json or json"))
-        }
-        Some("custom") => Err("`custom` runs a Java class, which is not supported; write flat-json or json".to_owned()),
-        _ => word(node, &[("flat-json", Mode::FlatJson), ("json", Mode::Json)]),
-    }
-}
-
 /// The loggers that exist.
 pub const LOGGERS: [&str; 5] = ["root", "record-parser", "server", "com.aerospike.connect", "metrics-ticker"];
 
 fn logging(context: &mut Context<'_>, root: &View<'_>) -> Logging {
     let view = root.section(context, "logging");
-    let directory = context.directory.clone();
-    let file = view.read(context, "file", None, |node| {
-        let text = value::text(node)?;
-        if text.ends_with('/') || text.ends_with("/.") || text == "." || text == ".." {
-            return Err(format!("{} is a directory; write the path of a file", shown(&text)));
-        }
-        Ok(Some(directory.join(text)))
-    });
+    let file = file(context, &view, "file");
     let wanted = view.read(context, "enable-console-logging", None, |node| value::boolean(node).map(Some));
     let file_given = view.find("file").is_some();
     if wanted == Some(false) && !file_given {

@@ -1,15 +1,14 @@
-//! `destinations` and `routing`: where records go.
+//! `destinations`: where records can go.
 
 use std::time::Duration;
 
 use super::context::Context;
-use super::fault::{shown, shown_key};
-use super::keys::{name_fault, nearest};
-use super::model::{Destination, Headers, Limits, Protocol, Routing, StatusSet, Url};
+use super::keys::name_fault;
+use super::model::{Destination, Limits, Protocol, StatusSet, Url};
 use super::value;
 use super::view::{View, in_range};
 use super::yaml::{Kind, Node};
-use super::{context, url};
+use super::{context, headers, url};
 
 /// Defaults of the official connector.
 const CALL_TIMEOUT_MS: u32 = 1_000;
@@ -19,6 +18,8 @@ const MAX_QUEUED: u32 = 32_768;
 /// Ours: the official default is not documented.
 const MAX_STREAMS: u32 = 256;
 const HOUR_MS: u32 = 3_600_000;
+/// A longer pause between probes is probably a mistake.
+const MAX_PROBE_INTERVAL_S: i128 = 300;
 
 /// Reads `destinations`, in the order of the file. A destination with a fault stays in the list, so that routing to it
 /// is not a second fault.
@@ -60,6 +61,8 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         view.warn(context, "http2-max-concurrent-streams", message);
     }
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
+    health_check(context, view);
+    let success = success(context, view);
     Destination {
         name,
         urls: urls(context, view),
@@ -88,10 +91,10 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
             " streams",
             MAX_STREAMS,
         ),
-        success: success(context, view),
-        permanent: StatusSet::empty(),
-        gzip_above: None,
-        headers: Headers::default(),
+        success,
+        permanent: permanent(context, view, &success),
+        gzip_above: gzip_above(context, view),
+        headers: headers::read(context, view),
     }
 }
 
@@ -131,127 +134,72 @@ fn urls(context: &mut Context<'_>, view: &View<'_>) -> Vec<Url> {
     view.list(context, "urls", read).unwrap_or_default()
 }
 
-fn success(context: &mut Context<'_>, view: &View<'_>) -> StatusSet {
-    let code = |node: &Node| match value::whole(node)? {
+fn status(node: &Node) -> Result<u16, String> {
+    match value::whole(node)? {
         code @ 100..=199 => Err(format!("{code} is never the end of a response; write 200 to 599")),
         code => in_range(code, &(200_u16..=599), ""),
+    }
+}
+
+fn set_of(codes: Vec<u16>) -> StatusSet {
+    let mut set = StatusSet::empty();
+    for code in codes {
+        set.insert(code);
+    }
+    set
+}
+
+fn success(context: &mut Context<'_>, view: &View<'_>) -> StatusSet {
+    view.list(context, "http-success-status-codes", status).map_or_else(StatusSet::successful, set_of)
+}
+
+fn permanent(context: &mut Context<'_>, view: &View<'_>, success: &StatusSet) -> StatusSet {
+    let key = "permanent-status-codes";
+    if let Some(entry) =
+        view.find(key).filter(|entry| matches!(&entry.value.kind, Kind::List(items) if items.is_empty()))
+    {
+        context.lines.push((view.path_of(key), entry.key_at.line));
+        return StatusSet::empty();
+    }
+    let code = |node: &Node| match status(node)? {
+        code if success.contains(code) => {
+            Err(format!("{code} counts as success (`http-success-status-codes`); list it in one of the two"))
+        }
+        code => Ok(code),
     };
-    match view.list(context, "http-success-status-codes", code) {
-        None => StatusSet::successful(),
-        Some(codes) => {
-            let mut set = StatusSet::empty();
-            for code in codes {
-                set.insert(code);
-            }
-            set
-        }
-    }
+    view.list(context, key, code).map_or_else(StatusSet::empty, set_of)
 }
 
-#[derive(Clone, Copy)]
-enum Mode {
-    Several,
-    /// `static`, the spelling of other connectors.
-    One,
-    Skip,
-}
-
-/// Reads `routing` against the destinations that exist.
-pub fn routing(context: &mut Context<'_>, root: &View<'_>, known: &[Destination]) -> Option<Routing> {
-    let view = root.section(context, "routing");
-    let Some(entry) = root.find("routing").filter(|entry| !entry.value.is_null()) else {
-        if !known.is_empty() {
-            let example = "`routing: { mode: static-multi-destination, destinations: [ NAME ] }`";
-            let message = format!("missing: every record is acked and none is delivered; write {example}");
-            context.warn(root.at, "routing", message);
-        }
-        return None;
+fn gzip_above(context: &mut Context<'_>, view: &View<'_>) -> Option<u64> {
+    let words = [("none", Some(false)), ("gzip", Some(true))];
+    let gzip = match view.find("compression") {
+        Some(_) => view.choice(context, "compression", &words, None),
+        None => Some(false),
     };
-    if !matches!(entry.value.kind, Kind::Map(_)) {
-        return None;
+    let threshold = view.size(context, "compression-threshold", 0..=1 << 30, 0);
+    if gzip == Some(false) && view.find("compression-threshold").is_some() {
+        let message = "has no effect without `compression: gzip`; take it out".to_owned();
+        view.warn(context, "compression-threshold", message);
     }
-    if view.find("mode").is_none() {
-        let message = "missing; write `mode: static-multi-destination` or `mode: skip`".to_owned();
-        view.fault(context, "mode", message);
-    }
-    match view.read(context, "mode", None, |node| mode(node).map(Some))? {
-        Mode::Skip => {
-            for key in ["destinations", "destination"] {
-                if view.find(key).is_some() {
-                    view.warn(context, key, "has no effect with `mode: skip`; take it out".to_owned());
-                }
-            }
-            Some(Routing::Skip)
-        }
-        Mode::One => {
-            let message = "`static` is taken as `static-multi-destination`; write that, with `destinations: [ NAME ]`";
-            view.warn(context, "mode", message.to_owned());
-            let key = if view.find("destination").is_some() { "destination" } else { "destinations" };
-            named(context, &view, key, known)
-        }
-        Mode::Several => {
-            if let Some(entry) = view.find("destination") {
-                let message =
-                    "unknown with `mode: static-multi-destination`; write `destinations: [ NAME ]`".to_owned();
-                context.fault(entry.key_at, &view.path_of("destination"), message);
-            }
-            named(context, &view, "destinations", known)
-        }
-    }
+    (gzip == Some(true)).then_some(threshold)
 }
 
-fn mode(node: &Node) -> Result<Mode, String> {
-    match node.text() {
-        Some("custom") => {
-            Err("`custom` runs a Java class, which is not supported; write static-multi-destination".to_owned())
-        }
-        Some(other @ ("namespace" | "set" | "bin" | "key")) => {
-            Err(format!("`{other}` is a mode of other connectors; write static-multi-destination or skip"))
-        }
-        Some("static") => Ok(Mode::One),
-        _ => super::view::word(node, &[("static-multi-destination", Mode::Several), ("skip", Mode::Skip)]),
+/// The section is not supported yet; this mistake of a published example is worth a word all the same.
+fn health_check(context: &mut Context<'_>, view: &View<'_>) {
+    let section = view.find("health-check").map(|entry| &entry.value);
+    let is_off = section
+        .and_then(|section| section.get("enabled"))
+        .is_some_and(|entry| value::boolean(&entry.value) == Ok(false));
+    let Some(entry) = section.and_then(|section| section.get("interval-seconds")).filter(|_| !is_off) else { return };
+    if let Ok(seconds) = value::whole(&entry.value)
+        && seconds > MAX_PROBE_INTERVAL_S
+    {
+        let shown = value::describe(&entry.value);
+        let sensible = (seconds / 1000).clamp(1, MAX_PROBE_INTERVAL_S);
+        let message = format!(
+            "seconds, not milliseconds? {shown} seconds would hold, so that a URL is probed every {} minutes; write {sensible}",
+            seconds / 60
+        );
+        context.warn(entry.key_at, &context::join(&view.path_of("health-check"), "interval-seconds"), message);
     }
-}
-
-fn named(context: &mut Context<'_>, view: &View<'_>, key: &str, known: &[Destination]) -> Option<Routing> {
-    if view.find(key).is_none() {
-        if view.find("destination").is_none() {
-            let message = "missing; write `destinations: [ NAME ]` with names from `destinations`".to_owned();
-            view.fault(context, key, message);
-        }
-        return None;
-    }
-    let indices = view.list(context, key, |node| match node.text().filter(|_| !node.is_null()) {
-        None => Err(format!("{} where a destination's name is needed; write one", value::describe(node))),
-        Some(name) => index_of(name, known),
-    })?;
-    for (index, destination) in known.iter().enumerate() {
-        if !indices.contains(&index) {
-            let message = format!("{} is not in `routing.{key}`: no record goes there", shown_key(&destination.name));
-            view.warn(context, key, format!("{message}; add it, or take the destination out"));
-        }
-    }
-    Some(Routing::Destinations(indices))
-}
-
-fn index_of(name: &str, known: &[Destination]) -> Result<usize, String> {
-    if let Some(index) = known.iter().position(|destination| destination.name == name) {
-        return Ok(index);
-    }
-    let names = known.iter().map(|destination| destination.name.as_str());
-    let lower = name.to_lowercase();
-    let near = names.clone().find(|known| known.to_lowercase() == lower).or_else(|| nearest(name, names.clone()));
-    Err(match near {
-        Some(near) => format!("there is no destination {}; write {}", shown(name), shown_key(near)),
-        None if known.is_empty() => {
-            format!("there is no destination {}; describe it under `destinations`", shown(name))
-        }
-        None => {
-            let names = names.take(8).map(shown_key).collect::<Vec<_>>().join(", ");
-            format!(
-                "there is no destination {}; write one of {names}, or describe it under `destinations`",
-                shown(name)
-            )
-        }
-    })
 }

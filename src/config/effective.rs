@@ -1,12 +1,19 @@
 //! The effective settings as a configuration file: every setting with its value, and whether the file or the default
-//! gave it. What is printed can be loaded again, queries of URLs aside, which may hold a key and are masked.
+//! gave it. What is printed can be loaded again; queries of URLs and texts of headers, which may hold a key, are masked.
+
+mod levels;
+mod selected;
+
+pub use selected::{Selection, print_selected};
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::Loaded;
 use super::context::join;
-use super::model::{Config, Cores, Destination, Format, LogFormat, LogLevel, Protocol, Routing, StatusSet};
+use super::model::{
+    Config, ContentErrors, Cores, Destination, HeaderValue, Headers, LogFormat, LogLevel, Protocol, StatusSet,
+};
 use super::value::{show_cores, show_duration, show_size};
 
 /// Column at which the remark of a setting begins, if the setting is short enough.
@@ -16,17 +23,14 @@ const REMARK_COLUMN: usize = 60;
 /// this machine.
 pub fn print(loaded: &Loaded, cores: &Result<Vec<usize>, String>) -> String {
     let Some(config) = &loaded.config else { return String::new() };
-    let lines = loaded.lines.iter().map(|(path, line)| (path.as_str(), *line)).collect();
-    let mut page = Page { text: String::new(), lines };
+    let mut page = Page::new(loaded);
     service(&mut page, config);
     page.section(0, "destinations");
     for destination in &config.destinations {
         one_destination(&mut page, destination, cores.as_ref().map_or(1, Vec::len));
     }
-    routing(&mut page, config);
-    if let Some(written) = &config.rules.top.format {
-        format(&mut page, written);
-    }
+    levels::print(&mut page, config);
+    rejected(&mut page, config);
     logging(&mut page, config);
     executors(&mut page, config, cores);
     limits(&mut page, config);
@@ -38,7 +42,12 @@ struct Page<'a> {
     lines: HashMap<&'a str, usize>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn new(loaded: &'a Loaded) -> Page<'a> {
+        let lines = loaded.lines.iter().map(|(path, line)| (path.as_str(), *line)).collect();
+        Page { text: String::new(), lines }
+    }
+
     fn section(&mut self, depth: usize, key: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{:depth$}{}:", "", quoted(key), depth = depth * 2);
@@ -50,7 +59,7 @@ impl Page<'_> {
             Some(line) => format!("line {line}"),
             None => "default".to_owned(),
         };
-        let key = if key.starts_with('#') { key.to_owned() } else { quoted(key) };
+        let key = if key.starts_with("# ") { key.to_owned() } else { quoted(key) };
         let line = format!("{:depth$}{key}: {value}", "", depth = depth * 2);
         let _ = writeln!(self.text, "{line:<REMARK_COLUMN$} # {place}{more}");
     }
@@ -77,7 +86,7 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     page.section(1, &destination.name);
     let section = join("destinations", &destination.name);
     let number = |page: &mut Page<'_>, key: &str, value: String| page.one(2, &section, key, &value);
-    number(page, "urls", list(destination.urls.iter().map(|url| format!("\"{url}\""))));
+    number(page, "urls", urls(destination));
     let protocol = match destination.protocol {
         Protocol::Http1 => "HTTP_1_1",
         Protocol::Http2 => "HTTP_2",
@@ -99,42 +108,67 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
         // A hundred numbers would hide the other lines.
         page.setting(2, &[join(&section, key)], &format!("# {key}"), "all of 200 to 299", "");
     } else {
-        page.one(2, &section, key, &list(destination.success.codes().map(|code| code.to_string())));
+        page.one(2, &section, key, &codes(&destination.success));
+    }
+    page.one(2, &section, "permanent-status-codes", &codes(&destination.permanent));
+    page.one(2, &section, "compression", if destination.gzip_above.is_some() { "gzip" } else { "none" });
+    if let Some(threshold) = destination.gzip_above {
+        page.one(2, &section, "compression-threshold", &show_size(threshold));
+    }
+    headers(page, &section, &destination.headers, false);
+}
+
+fn urls(destination: &Destination) -> String {
+    list(destination.urls.iter().map(|url| format!("\"{url}\"")))
+}
+
+fn codes(set: &StatusSet) -> String {
+    list(set.codes().map(|code| code.to_string()))
+}
+
+/// `batched`: for requests with several records.
+fn headers(page: &mut Page<'_>, destination: &str, headers: &Headers, batched: bool) {
+    page.section(2, "headers");
+    let section = join(destination, "headers");
+    let digest = "aerospike-digest";
+    let own = headers.list.iter().any(|header| header.name.eq_ignore_ascii_case(digest));
+    if headers.digest {
+        let more = if batched { ": not sent with several records" } else { "" };
+        page.setting(3, &[join(&section, digest)], digest, "{ source: digest }", more);
+    } else if !own {
+        page.one(3, &section, digest, "null");
+    }
+    for header in &headers.list {
+        let source = |source: &str| format!("{{ source: {source} }}");
+        let (value, more) = match &header.value {
+            HeaderValue::Static(_) => ("\"***\"".to_owned(), ", not shown: it may be a secret"),
+            HeaderValue::Env(name, _) => (format!("{{ source: env, name: {} }}", quoted(name)), ""),
+            HeaderValue::File(path, _) => {
+                (format!("{{ source: file, path: {} }}", quoted(&path.display().to_string())), "")
+            }
+            HeaderValue::Bin(name) => (format!("{{ source: bin-value, bin-name: {} }}", quoted(name)), ""),
+            HeaderValue::Digest => (source("digest"), ""),
+            HeaderValue::Namespace => (source("namespace"), ""),
+            HeaderValue::Set => (source("set"), ""),
+            HeaderValue::UserKey => (source("user-key"), ""),
+            HeaderValue::LastUpdate => (source("lut"), ""),
+            HeaderValue::Generation => (source("generation"), ""),
+            HeaderValue::Operation => (source("operation"), ""),
+        };
+        page.setting(3, &[join(&section, &header.name)], &header.name, &value, more);
     }
 }
 
-fn routing(page: &mut Page<'_>, config: &Config) {
-    match &config.rules.top.routing {
-        None => page.setting(0, &[], "routing", "null", ": every record is acked, and none is delivered"),
-        Some(Routing::Skip) => {
-            page.section(0, "routing");
-            page.one(1, "routing", "mode", "skip");
-        }
-        Some(Routing::Destinations(indices)) => {
-            page.section(0, "routing");
-            page.one(1, "routing", "mode", "static-multi-destination");
-            let names = indices.iter().filter_map(|index| config.destinations.get(*index)).map(|it| quoted(&it.name));
-            let paths = ["routing.destinations".to_owned(), "routing.destination".to_owned()];
-            page.setting(1, &paths, "destinations", &list(names), "");
-        }
-    }
-}
-
-fn format(page: &mut Page<'_>, format: &Format) {
-    page.section(0, "format");
-    let stringify = match format {
-        Format::Json { stringify_map_keys, .. } => {
-            page.one(1, "format", "mode", "json");
-            stringify_map_keys
-        }
-        Format::FlatJson { metadata_key, stringify_map_keys, .. } => {
-            page.one(1, "format", "mode", "flat-json");
-            page.one(1, "format", "metadata-key", &quoted(metadata_key));
-            stringify_map_keys
-        }
-        _ => return,
+fn rejected(page: &mut Page<'_>, config: &Config) {
+    let word = match config.content_errors {
+        ContentErrors::Permanent => "permanent",
+        ContentErrors::Temporary => "temporary",
     };
-    page.one(1, "format", "stringify-map-keys", &stringify.to_string());
+    page.one(0, "", "content-errors", word);
+    if let Some(rejected) = &config.rejected {
+        page.one(0, "", "rejected-file", &quoted(&rejected.file.display().to_string()));
+        page.one(0, "", "rejected-file-max-bytes", &show_size(rejected.max_bytes));
+    }
 }
 
 fn logging(page: &mut Page<'_>, config: &Config) {
@@ -201,7 +235,8 @@ fn limits(page: &mut Page<'_>, config: &Config) {
 
 /// A flow list; a hundred codes are written as one line, too.
 fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[ {} ]", items.collect::<Vec<_>>().join(", "))
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { "[]".to_owned() } else { format!("[ {} ]", items.join(", ")) }
 }
 
 /// Text as YAML reads it back: plain where that is safe, else as a JSON string, which is YAML.
@@ -211,5 +246,12 @@ fn quoted(text: &str) -> String {
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && !["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str())
         && text.parse::<f64>().is_err();
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+    if plain {
+        return text.to_owned();
+    }
+    let json = serde_json::Value::from(text).to_string();
+    // JSON allows these as they are, YAML does not.
+    let escape =
+        |c: char| if c.is_control() || c == '\u{feff}' { format!("\\u{:04x}", u32::from(c)) } else { c.into() };
+    json.chars().map(escape).collect()
 }

@@ -42,8 +42,12 @@ fn one(context: &mut Context<'_>, entry: &Entry, key: &Key, path: &str, report_l
         Status::Java => {}
     }
     match key.shape {
-        Shape::Value | Shape::Free => {}
+        Shape::Value(_) | Shape::Map(_) | Shape::Free => {}
         Shape::Section(known) => section(context, &entry.value, known, path, report_below),
+        Shape::Items(known) => match &entry.value.kind {
+            Kind::List(items) => items.iter().for_each(|item| section(context, item, known, path, report_below)),
+            _ => section(context, &entry.value, known, path, report_below),
+        },
         Shape::Named(known) => {
             if let Kind::Map(entries) = &entry.value.kind {
                 for entry in entries {
@@ -62,9 +66,14 @@ fn unknown_message(name: &str, known: &'static Section) -> String {
     if near == Some(wanted.as_str()) {
         return format!("unknown key; write `{wanted}`");
     }
-    let others = || schema::ALL.iter().filter(|section| section.path != known.path);
     let has = |section: &Section, only_working: bool| {
         section.keys.iter().any(|key| key.name == wanted && (works(key) || !only_working))
+    };
+    // What the top level has, namespaces, sets and ports have, too; one place is enough.
+    let at_top = has(&schema::ROOT, false) && known.path != schema::ROOT.path;
+    let others = || {
+        let others = schema::ALL.iter().filter(|section| section.path != known.path);
+        others.filter(move |section| !at_top || section.path == schema::ROOT.path)
     };
     // Nobody should be led to a key that does not work while there is one that does.
     let only_working = others().any(|section| has(section, true));

@@ -1,7 +1,7 @@
 //! The configuration file: load, locate every fault, validate, convert once into what the program reads.
 //!
 //! Order of work: `yaml` gives a tree with positions, `keys` holds it against the table in `schema`, `convert`
-//! reads the values into [`model`]. Knows no sockets and no runtime; [`load`] is the only function that touches the
+//! reads the values into [`model`]. Knows no sockets and no runtime; [`load`] and [`Outside`] are all that touches the
 //! file system. Invariants: nothing in the file is silently ignored; no file ends the process or takes more than some
 //! megabytes; a message never repeats a URL or a text with `@`, which may hold a password.
 
@@ -9,13 +9,21 @@ pub mod model;
 
 pub mod effective;
 
+mod batching;
+mod bins;
 mod context;
 mod convert;
 mod destinations;
 mod fault;
+mod formats;
+mod headers;
+mod json_schema;
 mod keys;
+mod levels;
+mod routing;
 mod schema;
 mod service;
+mod together;
 mod url;
 mod value;
 mod view;
@@ -25,11 +33,13 @@ mod yaml;
 mod tests;
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use context::Context;
 pub(crate) use context::join;
 pub use fault::Fault;
+pub use json_schema::json_schema;
+pub use levels::show_ports;
 pub use value::{show_cores, show_duration, show_size};
 use yaml::Pos;
 
@@ -59,6 +69,20 @@ pub enum UnknownKeys {
     Warn,
 }
 
+/// How files and environment variables are read that the configuration names; tests hold others against it.
+#[derive(Debug, Clone, Copy)]
+pub struct Outside {
+    /// The bytes of a file of at most so many bytes, or what is wrong, and what to do about it.
+    pub file: fn(&Path, u64) -> Result<Vec<u8>, String>,
+    /// The value of an environment variable, or what is wrong, and what to do about it.
+    pub variable: fn(&str) -> Result<String, String>,
+}
+
+impl Outside {
+    /// The file system and the environment.
+    pub const REAL: Outside = Outside { file: named_file, variable };
+}
+
 /// Reads and checks the file at `path`; `-` is standard input. A file that cannot be read is one fault.
 pub fn load(path: &Path, unknown: UnknownKeys) -> Loaded {
     let standard_input = path == Path::new("-");
@@ -72,11 +96,16 @@ pub fn load(path: &Path, unknown: UnknownKeys) -> Loaded {
 
 /// Checks the bytes of a file: as [`parse`], and that they are UTF-8.
 pub fn parse_bytes(name: &str, bytes: &[u8], unknown: UnknownKeys) -> Loaded {
+    parse_bytes_with(name, bytes, unknown, Outside::REAL)
+}
+
+/// As [`parse_bytes`], with other files and another environment.
+pub fn parse_bytes_with(name: &str, bytes: &[u8], unknown: UnknownKeys, outside: Outside) -> Loaded {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return refused(name, Some((1, 1)), "the file is UTF-16; save it as UTF-8".to_owned());
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(name, text, unknown),
+        Ok(text) => parse_with(name, text, unknown, outside),
         Err(error) => {
             let (good, bad) = bytes.split_at_checked(error.valid_up_to()).unwrap_or((bytes, &[]));
             let good = String::from_utf8_lossy(good);
@@ -91,8 +120,13 @@ pub fn parse_bytes(name: &str, bytes: &[u8], unknown: UnknownKeys) -> Loaded {
 
 /// Checks `text`; `name` is what faults call the file, and relative paths start in the directory of `name`.
 pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
+    parse_with(name, text, unknown, Outside::REAL)
+}
+
+/// As [`parse`], with other files and another environment.
+pub fn parse_with(name: &str, text: &str, unknown: UnknownKeys, outside: Outside) -> Loaded {
     let directory = Path::new(name).parent().map(Path::to_path_buf).unwrap_or_default();
-    let mut context = Context::new(name, directory, unknown);
+    let mut context = Context::new(name, absolute(directory), unknown, outside);
     let (root, yaml_faults) = yaml::read(text);
     let broken = root.is_none() && !yaml_faults.is_empty();
     for fault in yaml_faults {
@@ -111,7 +145,7 @@ pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
         }
         None if broken => None,
         None => {
-            let message = "the file is empty; write at least `destinations`, `routing` and `format`".to_owned();
+            let message = "the file is empty; write at least `destinations` and `routing`".to_owned();
             context.fault(Pos::START, "", message);
             None
         }
@@ -119,6 +153,14 @@ pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
     context.finish();
     let config = config.filter(|_| context.faults.is_empty());
     Loaded { config, faults: context.faults, warnings: context.warnings, lines: context.lines }
+}
+
+/// So that settings with paths mean the same when `check` prints them and another directory reads them.
+fn absolute(directory: PathBuf) -> PathBuf {
+    match std::env::current_dir() {
+        Ok(here) => here.join(directory),
+        Err(_) => directory,
+    }
 }
 
 fn refused(name: &str, at: Option<(usize, usize)>, message: String) -> Loaded {
@@ -140,6 +182,35 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
         return Err("is a directory; write the path of a file after -f".to_owned());
     }
     read_bounded(std::fs::File::open(path).map_err(cannot)?)
+}
+
+/// A file that the configuration names. Devices and pipes are refused: reading them may never end.
+fn named_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let why = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file; write its path (a relative one starts at the configuration file)".to_owned()
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "permission denied; give the user that runs ringpost the right to read it".to_owned()
+        }
+        _ => format!("{error}; write the path of a file"),
+    };
+    if !std::fs::metadata(path).map_err(why)?.is_file() {
+        return Err("it is no file; write the path of a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(why)?.take(most + 1).read_to_end(&mut bytes).map_err(why)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("it is larger than {}; write a smaller one", show_size(most)));
+    }
+    Ok(bytes)
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    std::env::var(name).map_err(|error| match error {
+        std::env::VarError::NotPresent => "it is not set; set it where ringpost is started".to_owned(),
+        std::env::VarError::NotUnicode(_) => "it is not UTF-8; write visible ASCII".to_owned(),
+    })
 }
 
 fn read_bounded(source: impl Read) -> Result<Vec<u8>, String> {

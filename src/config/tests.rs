@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+mod levels;
+mod mutations;
+mod table;
+
 use super::*;
 use model::{Cores, Format, LogLevel, Protocol, Routing};
 use yaml::{Kind, Node};
@@ -12,16 +16,67 @@ const ALL: &str = include_str!("../../examples/all-settings.yml");
 const OFFICIAL: &str = include_str!("../../tests/data/config/official/composed.yml");
 const ACCEPTED: &str = include_str!("../../tests/data/config/warnings/accepted.yml");
 
+/// Files and variables that the tests of this module name; no other exists.
+const OUTSIDE: Outside = Outside {
+    file: |path, _| match path.file_name().and_then(std::ffi::OsStr::to_str) {
+        Some("key") => Ok(b"hunter2 \r\nsecond line".iter().filter(|byte| **byte != b' ').copied().collect()),
+        Some("a.avsc") => Ok(br#"{ "type": "map", "values": "long" }"#.to_vec()),
+        Some("two-words") => Ok(b"two words".to_vec()),
+        Some("blank-at-the-end") => Ok(b"hunter2 \n".to_vec()),
+        Some("empty") => Ok(Vec::new()),
+        Some("bytes") => Ok(vec![0xFF, b'\n']),
+        _ => Err("there is no such file; write its path".to_owned()),
+    },
+    variable: |name| match name {
+        "TOKEN" => Ok("hunter2".to_owned()),
+        "BROKEN" => Ok("hunter2\n".to_owned()),
+        _ => Err("it is not set; set it where ringpost is started".to_owned()),
+    },
+};
+
+fn load_text(text: &str) -> Loaded {
+    parse_with("/etc/ringpost/a.yml", text, UnknownKeys::Error, OUTSIDE)
+}
+
+/// Path and message of each fault, or of each warning.
+fn lines(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+}
+
+/// What of `config` a printed file gives: texts of headers and queries are masked, defaults written.
+fn printed(mut config: model::Config) -> model::Config {
+    for destination in &mut config.destinations {
+        if destination.protocol == Protocol::Http1 {
+            destination.http2_max_concurrent_streams = 256;
+        }
+        for header in &mut destination.headers.list {
+            if let model::HeaderValue::Static(value) = &mut header.value {
+                value.0 = "***".to_owned();
+            }
+        }
+        for url in &mut destination.urls {
+            url.path.truncate(url.path.find('?').unwrap_or(url.path.len()));
+        }
+    }
+    config.rules.top.format.get_or_insert(Format::Xdr);
+    if !config.logging.levels.iter().any(|(name, _)| name == "root") {
+        config.logging.levels.insert(0, ("root".to_owned(), LogLevel::Info));
+    }
+    if let Cores::AtMost(count) = config.executors.cores {
+        config.executors.cores = Cores::Count(count);
+    }
+    config
+}
+
 fn config(text: &str) -> model::Config {
-    let loaded = parse("a.yml", text, UnknownKeys::Error);
+    let loaded = load_text(text);
     assert!(loaded.faults.is_empty(), "{:#?}", loaded.faults);
     loaded.config.unwrap()
 }
 
 /// The faults of the minimal file with `more` behind it.
 fn faults(more: &str) -> Vec<String> {
-    let loaded = parse("a.yml", &format!("{MINIMAL}{more}"), UnknownKeys::Error);
-    loaded.faults.iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+    lines(&load_text(&format!("{MINIMAL}{more}")).faults)
 }
 
 #[test]
@@ -46,7 +101,7 @@ fn defaults_are_those_of_the_official_documentation() {
 #[test]
 fn values_arrive_in_their_units() {
     let all = config(ALL);
-    assert_eq!(all.service.ports, [8901]);
+    assert_eq!(all.service.ports, [8901, 8902]);
     assert_eq!(all.service.socket_receive_buffer_bytes, Some(262_144));
     assert_eq!(all.destinations[0].success.codes().collect::<Vec<_>>(), [200, 201, 202, 204]);
     assert_eq!(all.executors.heartbeat_limit, Duration::from_secs(5));
@@ -250,157 +305,4 @@ fn no_message_repeats_a_password() {
     let loaded = parse("a.yml", &text, UnknownKeys::Error);
     let shown = effective::print(&loaded, &Ok(vec![0]));
     assert!(shown.contains("/records?...") && !shown.contains(password), "{shown}");
-}
-
-/// xorshift: the same mutations on each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound.max(1) as u64).unwrap()
-    }
-}
-
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    const PIECES: [&str; 28] = [
-        ":",
-        ": ",
-        "- ",
-        "\n",
-        "\t",
-        " ",
-        "{",
-        "}",
-        "[",
-        "]",
-        "&a ",
-        "*a",
-        "<<: *a",
-        "!!str ",
-        "'",
-        "\"",
-        "|\n",
-        "#",
-        "---\n",
-        "~",
-        "-1",
-        "99999999999",
-        "1.5",
-        "\u{feff}",
-        "\0",
-        "\r",
-        "ü",
-        "%",
-    ];
-    let place = random.below(bytes.len() + 1);
-    match random.below(7) {
-        0 if place < bytes.len() => bytes[place] = u8::try_from(random.below(256)).unwrap(),
-        1 => {
-            let end = (place + random.below(20)).min(bytes.len());
-            bytes.drain(place..end);
-        }
-        2 => {
-            let piece = PIECES[random.below(PIECES.len())];
-            bytes.splice(place..place, piece.bytes());
-        }
-        // Lines: double one, move one, indent one.
-        choice => {
-            let text = String::from_utf8_lossy(bytes).into_owned();
-            let mut lines: Vec<&str> = text.lines().collect();
-            if lines.is_empty() {
-                return;
-            }
-            let line = random.below(lines.len());
-            let indented = format!(" {}", lines[line]);
-            let target = random.below(lines.len());
-            match choice {
-                3 => lines.insert(target, lines[line]),
-                4 => lines.swap(line, target),
-                5 => lines[line] = &indented,
-                _ => lines[line] = lines[line].trim_start(),
-            }
-            *bytes = lines.join("\n").into_bytes();
-        }
-    }
-}
-
-#[test]
-fn mutated_files_never_panic_and_every_fault_is_located() {
-    let rounds = std::env::var("RINGPOST_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2_000);
-    let mut random = Random(0x5EED);
-    let mut refused = 0;
-    for round in 0..rounds {
-        let seeds = [MINIMAL, TWO, ALL, OFFICIAL, ACCEPTED];
-        let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
-        for _ in 0..=random.below(4) {
-            mutate(&mut random, &mut bytes);
-        }
-        let loaded = parse_bytes("a.yml", &bytes, UnknownKeys::Error);
-        assert_eq!(loaded.config.is_none(), !loaded.faults.is_empty());
-        refused += usize::from(loaded.config.is_none());
-        let text = String::from_utf8_lossy(&bytes);
-        let ends = text.lines().count() + 1 + text.matches('\r').count();
-        for fault in loaded.faults.iter().chain(&loaded.warnings) {
-            let (line, column) = fault.at.unwrap_or_else(|| panic!("{fault} of {text}"));
-            assert!((1..=ends).contains(&line) && (1..=text.len() + 2).contains(&column), "{fault} of {text}");
-            assert!(fault.message.contains("; "), "no advice: {fault} of {text}");
-        }
-        if loaded.config.is_some() {
-            let shown = effective::print(&loaded, &Ok(vec![0]));
-            let again = parse("a.yml", &shown, UnknownKeys::Error);
-            assert!(again.config.is_some(), "{:?} of {shown}", again.faults);
-        }
-    }
-    assert!(refused > rounds / 4 && refused < rounds, "{refused} of {rounds} were refused");
-}
-
-/// Keys of `section` and below, with their paths: those that work, and those that do not yet.
-fn documented(section: &'static schema::Section, path: &str, works: &mut Vec<String>, later: &mut Vec<String>) {
-    for key in section.keys {
-        let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-        match (key.status, key.shape) {
-            (schema::Status::Later { .. }, _) => later.push(path),
-            (schema::Status::Java, _) => {}
-            (schema::Status::Works, schema::Shape::Section(below)) => documented(below, &path, works, later),
-            (schema::Status::Works, schema::Shape::Named(below)) => {
-                documented(below, &format!("{path}.NAME"), works, later)
-            }
-            (schema::Status::Works, _) => works.push(path),
-        }
-    }
-}
-
-#[test]
-fn the_documentation_has_every_key() {
-    let page = include_str!("../../docs/configuration.md");
-    let (mut works, mut later) = (Vec::new(), Vec::new());
-    documented(&schema::ROOT, "", &mut works, &mut later);
-    let (tables, not_yet) = page.split_once("## Known and not supported yet").unwrap();
-    for path in &later {
-        assert!(not_yet.contains(&format!("| `{path}` |")), "{path} is not in the list of keys that do not work yet");
-    }
-    let listed = not_yet.lines().filter(|line| line.starts_with("| `")).count();
-    assert_eq!(listed, later.len(), "the list has keys that work or do not exist");
-    for path in works {
-        let (section, key) = path.rsplit_once('.').unwrap();
-        let heading = section.split('.').next().unwrap();
-        let part = tables.split("\n## ").find(|part| part.starts_with(&format!("`{heading}`"))).unwrap();
-        assert!(part.contains(&format!("`{key}`")), "{path} is not in its table");
-    }
-}
-
-#[test]
-fn the_example_of_all_settings_has_all_settings() {
-    let (mut works, mut later) = (Vec::new(), Vec::new());
-    documented(&schema::ROOT, "", &mut works, &mut later);
-    for path in works {
-        let key = path.rsplit('.').next().unwrap();
-        // Other spellings of settings that are there.
-        if !["ports", "max-concurrent-requests", "worker-threads", "destination"].contains(&key) {
-            assert!(ALL.contains(&format!("{key}:")), "{path}");
-        }
-    }
 }

@@ -89,19 +89,27 @@ fn capital(word: &str) -> String {
 
 /// Text: in quotes, or without them when it cannot be taken for something else.
 pub fn text(node: &Node) -> Result<String, String> {
+    let text = any_text(node)?;
+    if text.trim().is_empty() { Err("an empty text; write a text".to_owned()) } else { Ok(text) }
+}
+
+/// As [`text`], and in quotes it may be empty.
+pub fn any_text(node: &Node) -> Result<String, String> {
     let Some(text) = node.text().filter(|_| !node.is_null()) else {
         return Err(format!("{} where text is needed; write a text", describe(node)));
     };
-    if text.trim().is_empty() {
-        return Err("an empty text; write a text".to_owned());
-    }
-    let lower = text.to_ascii_lowercase();
-    let ambiguous = node.plain().is_some()
-        && (text.parse::<f64>().is_ok() || ["true", "false", "yes", "no", "on", "off"].contains(&lower.as_str()));
-    if ambiguous {
+    if is_ambiguous(node) {
         return Err(format!("{} is a number or a boolean in YAML where text is needed; write \"{text}\"", shown(text)));
     }
     Ok(text.to_owned())
+}
+
+/// Whether YAML reads a number or a boolean here.
+pub fn is_ambiguous(node: &Node) -> bool {
+    node.plain().is_some_and(|text| {
+        let lower = text.to_ascii_lowercase();
+        text.parse::<f64>().is_ok() || ["true", "false", "yes", "no", "on", "off"].contains(&lower.as_str())
+    })
 }
 
 /// A duration of our own keys: `10s`, `250ms`, `0us`.

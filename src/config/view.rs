@@ -44,6 +44,11 @@ impl<'a> View<'a> {
         View { path, at: entry.key_at, entries: entries(&entry.value) }
     }
 
+    /// The section that `entry` holds, which was looked at before: nothing is reported.
+    pub fn again(entry: &'a Entry, path: String) -> View<'a> {
+        View { path, at: entry.key_at, entries: entries(&entry.value) }
+    }
+
     /// Whether the file gives anything here.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -203,7 +208,7 @@ fn section_hint(node: &Node) -> &'static str {
 }
 
 /// Longest list of values; none of ours is useful beyond some hundred.
-const MAX_ITEMS: usize = 1_000;
+pub const MAX_ITEMS: usize = 1_000;
 
 fn entries(node: &Node) -> &[Entry] {
     match &node.kind {

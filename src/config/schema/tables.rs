@@ -1,0 +1,424 @@
+//! Every key that is known: those that work, and those that the official connector documents (or that we plan) and
+//! that do not work yet.
+//!
+//! Source: Aerospike's public documentation of aerospike-esp-outbound and its Helm chart; our own keys are `executors`,
+//! `limits`, `content-errors`, `rejected-file` and those that the documentation marks as ours.
+
+use super::Type::{
+    AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
+};
+use super::{
+    Key, Section, Shape, Type, is_empty, is_negative, is_true, java, named, not_enable, not_enabled, section, works,
+};
+
+const TAKE_OUT: &str = "take it out";
+const PORT: Type = Whole(1, 65_535);
+const HOUR_MS: i64 = 3_600_000;
+const GIB: u64 = 1 << 30;
+
+/// The top level.
+pub static ROOT: Section = Section {
+    path: "the top level",
+    short: None,
+    keys: &[
+        section("service", &SERVICE, "Where XDR connects, and how much is in flight."),
+        named("destinations", &DESTINATION, "Where records go; a section per destination, under a name of your own."),
+        section("routing", &ROUTING, "Which destinations a record goes to."),
+        section("format", &FORMAT, "How a record is written."),
+        section("bin-transforms", &BIN_TRANSFORMS, "Which bins are delivered, and under which names."),
+        section("batching", &BATCHING, "Several records in one request."),
+        named("namespaces", &NAMESPACE, "Settings of one namespace, in place of those of the top level."),
+        named("port-based-config", &PORT_BLOCK, "Settings for records that arrive on one listening port."),
+        works("content-errors", Words(&["permanent", "temporary"]), "The answer to a record that cannot be expressed.")
+            .default("permanent"),
+        works("rejected-file", Text, "File to which records are appended that are given up for their content."),
+        works("rejected-file-max-bytes", Size(4 << 10, 1024 * GIB), "The rejected file does not grow beyond this.")
+            .default("1GiB"),
+        section("logging", &LOGGING, "Where log lines go."),
+        section("executors", &EXECUTORS, "Cores and memory."),
+        section("limits", &LIMITS, "Named bounds."),
+        ordering("take it out (versions of a record may then overtake each other)"),
+        java("custom-transformer"),
+    ],
+};
+
+const fn ordering(hint: &'static str) -> Key {
+    section("record-ordering", &RECORD_ORDERING, "One version of a record in flight.").later(hint).unless(not_enable)
+}
+
+static SERVICE: Section = Section {
+    path: "service",
+    short: None,
+    keys: &[
+        works("port", List(&PORT), "Clear-text ports for XDR, each bound on each address.").default("8080"),
+        works("ports", List(&PORT), "Early spelling of `port`."),
+        works("address", List(&Text), "IP addresses to bind.").default("0.0.0.0"),
+        works("protocol", Words(&["TCP"]), "XDR of server 5.0 and later.").default("TCP").or_null(),
+        works("io-threads", Whole(1, 100_000), "At most so many executors, when there is no `executors`.").or_null(),
+        works("worker-threads", Whole(1, 100_000), "Has no effect: there are no workers.").or_null(),
+        works("max-concurrent-records", Whole(1, 10_000_000), "Records in flight in the whole process.")
+            .default("32768"),
+        works("max-concurrent-requests", Whole(1, 10_000_000), "Early spelling of `max-concurrent-records`."),
+        works("socket-receive-buffer-bytes", Whole(4096, 16 << 20), "Bytes of one read from an XDR connection.")
+            .default("null")
+            .or_null(),
+        section("tls", &SERVICE_TLS, "TLS ports for XDR.")
+            .later("take the section out and name a clear-text port in `service.port`"),
+        section("manage", &MANAGE, "The port for metrics and health.")
+            .later("take the section out (there is no metrics port yet)"),
+        works("cluster-name", Text, "A label of metrics.")
+            .later("take it out (it names a label of metrics, which there are none of yet)"),
+        works("enable-tcp-xdr-ack-buffering", Boolean, "Many acks in one write.")
+            .default("true")
+            .later("write `true`, which is the default: many acks go out in one write")
+            .unless(is_true),
+        works("http2-max-concurrent-streams", Whole(-1, 1 << 30), "Of HTTP ingress.")
+            .later("take it out (it belongs to HTTP ingress)"),
+        works("allowed-networks", ListOrEmpty(&Text), "Networks from which connections are taken.")
+            .later("take it out and use a firewall")
+            .unless(is_empty),
+    ],
+};
+
+static SERVICE_TLS: Section = Section {
+    path: "service.tls",
+    short: None,
+    keys: &[
+        works("port", List(&PORT), "TLS ports.").later(TAKE_OUT),
+        works("ports", List(&PORT), "Early spelling of `port`.").later(TAKE_OUT),
+        works("address", List(&Text), "IP addresses to bind.").later(TAKE_OUT),
+        section("key-store", &STORE, "The server's certificate and key.").later(TAKE_OUT),
+        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
+        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
+        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
+        works("allowed-peer-names", List(&Text), "Names of which a client has to show a certificate.").later(TAKE_OUT),
+        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
+        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
+        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+    ],
+};
+
+static STORE: Section = Section {
+    path: "a key or trust store",
+    short: None,
+    keys: &[
+        works("store-file", Text, "The store.").later(TAKE_OUT),
+        works("store-password-file", Text, "File with its password.").later(TAKE_OUT),
+        works("key-password-file", Text, "File with the key's password.").later(TAKE_OUT),
+        works("store-type", Text, "Has no effect: the content decides.").later(TAKE_OUT),
+        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
+        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
+        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+    ],
+};
+
+static MANAGE: Section = Section {
+    path: "service.manage",
+    short: None,
+    keys: &[
+        works("port", List(&PORT), "Port for metrics and health.").later(TAKE_OUT),
+        works("ports", List(&PORT), "Early spelling of `port`.").later(TAKE_OUT),
+        works("address", List(&Text), "IP addresses to bind.").later(TAKE_OUT),
+        section("tls", &SERVICE_TLS, "TLS of this port.").later(TAKE_OUT),
+    ],
+};
+
+static DESTINATION: Section = Section {
+    path: "destinations.NAME",
+    short: None,
+    keys: &[
+        works("urls", List(&Pattern("^[Hh][Tt][Tt][Pp][Ss]?://[^@]+$")), "Records are spread over these URLs.")
+            .required(),
+        works("protocol", Words(&["HTTP_2", "HTTP_1_1"]), "HTTP version; HTTP/2 by prior knowledge.").default("HTTP_2"),
+        works("call-timeout", Whole(1, HOUR_MS), "Milliseconds from leaving the queue to the end of the response.")
+            .default("1000"),
+        works("connect-timeout", Whole(1, HOUR_MS), "Milliseconds until a connection is there.").default("300"),
+        works("max-connections-per-endpoint", PORT, "Connections per URL, in the whole process.").default("1"),
+        works("max-request-queued-per-endpoint", Whole(1, 10_000_000), "Records that wait for a connection, per URL.")
+            .default("32768"),
+        works("http2-max-concurrent-streams", Whole(1, 1 << 30), "Requests at a time on one HTTP/2 connection.")
+            .default("256"),
+        works("http-success-status-codes", List(&Whole(200, 599)), "Status codes that count as success; 200 to 299."),
+        works("permanent-status-codes", ListOrEmpty(&Whole(200, 599)), "Status codes that give a record up.")
+            .default("[]"),
+        works("compression", Words(&["none", "gzip"]), "Compression of request bodies.").default("none"),
+        works("compression-threshold", Size(0, GIB), "Bodies of more bytes are compressed.").default("0"),
+        named("headers", &HEADER, "Request headers: a name and its text, or where the value is from."),
+        section("tls", &DESTINATION_TLS, "TLS of https URLs.").later("take the section out (only http URLs work)"),
+        works("connection-ttl", Whole(-1, i64::MAX), "Milliseconds after which a connection is replaced.")
+            .default("-1")
+            .later("take it out or write `-1` (connections are kept)")
+            .unless(is_negative),
+        section("health-check", &HEALTH_CHECK, "Probes of every URL.")
+            .later("take it out (every URL is offered records)")
+            .unless(not_enabled),
+        works("retry-after-cap", Duration("0s", "3600s"), "Longest pause that Retry-After can ask for.")
+            .default("30s")
+            .later("take it out (Retry-After is not looked at)"),
+    ],
+};
+
+static HEADER: Section = Section {
+    path: "destinations.NAME.headers.NAME",
+    short: Some(AnyText),
+    keys: &[
+        works("source", Words(HEADER_SOURCES), "Where the value is from.").required(),
+        works("bin-name", Text, "With `source: bin-value`: the bin."),
+        works("name", Text, "With `source: env`: the environment variable."),
+        works("path", Text, "With `source: file`: the file, whose first line is the value."),
+    ],
+};
+
+/// Words of a header's `source`.
+pub const HEADER_SOURCES: &[&str] =
+    &["digest", "namespace", "set", "user-key", "lut", "generation", "operation", "bin-value", "env", "file"];
+
+static DESTINATION_TLS: Section = Section {
+    path: "destinations.NAME.tls",
+    short: None,
+    keys: &[
+        section("key-store", &STORE, "The client's certificate and key.").later(TAKE_OUT),
+        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
+        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
+        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
+        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
+        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
+        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+    ],
+};
+
+static HEALTH_CHECK: Section = Section {
+    path: "destinations.NAME.health-check",
+    short: None,
+    keys: &[
+        works("enabled", Boolean, "Probes are sent.").default("true").later(TAKE_OUT),
+        works("healthy-threshold", Whole(1, 1_000), "Good probes that make a URL healthy.")
+            .default("3")
+            .later(TAKE_OUT),
+        works("unhealthy-threshold", Whole(1, 1_000), "Failed probes that make a URL unhealthy.")
+            .default("3")
+            .later(TAKE_OUT),
+        works("interval-seconds", Whole(1, 86_400), "Seconds between probes of a URL.").default("5").later(TAKE_OUT),
+        works("call-timeout", Whole(1, HOUR_MS), "Milliseconds of one probe.").default("1000").later(TAKE_OUT),
+        works("path", Text, "Path of a probe, in place of the URL's.").later(TAKE_OUT),
+        works("method", Text, "Method of a probe.").default("GET").later(TAKE_OUT),
+        works("success-status-codes", List(&Whole(100, 599)), "Status codes with which a probe passes.")
+            .later(TAKE_OUT),
+    ],
+};
+
+static ROUTING: Section = Section {
+    path: "routing",
+    short: None,
+    keys: &[
+        works("mode", Words(&["static-multi-destination", "skip", "static"]), "To these destinations, or nowhere.")
+            .required(),
+        works("destinations", List(&Text), "Names from `destinations`; each record goes to all of them."),
+        works("destination", List(&Text), "With `mode: static`: the spelling of other connectors."),
+        java("class"),
+        java("params"),
+    ],
+};
+
+/// Words of `format.mode`, in the order in which messages name them.
+pub const FORMAT_MODES: &[&str] = &["flat-json", "json", "message-pack", "avro", "xdr", "msgpack"];
+
+static FORMAT: Section = Section {
+    path: "format",
+    short: Some(Words(FORMAT_MODES)),
+    keys: &[
+        works("mode", Words(FORMAT_MODES), "The format.").required(),
+        works("metadata-key", Text, "flat-json, avro: the member that holds the metadata."),
+        works("stringify-map-keys", Boolean, "json, flat-json, avro: numbers as map keys become strings.")
+            .default("true"),
+        works("schema", Text, "avro: the schema, JSON as text."),
+        works("schema-file", Text, "avro: the file that holds the schema."),
+        works("delete-metadata", Boolean, "message-pack: deletes carry generation and last-update time.")
+            .default("false"),
+        works("non-finite-floats", WordOrNull("string"), "json, flat-json: NaN and infinities as strings or null.")
+            .default("string"),
+        works("invalid-utf8", Words(&["replace", "base64", "reject"]), "Text that is not UTF-8.").default("replace"),
+        java("class"),
+        java("batch-formatter-class"),
+        java("params"),
+        java("payload-format"),
+    ],
+};
+
+static BIN_TRANSFORMS: Section = Section {
+    path: "bin-transforms",
+    short: None,
+    keys: &[
+        section("include", &BINS, "Bins that are kept; all unless set."),
+        section("exclude", &BINS, "Bins that are dropped, even if they are included; none unless set."),
+        Key { shape: Shape::Map(Text), ..works("map", Text, "Old bin name and new bin name.") },
+        Key {
+            shape: Shape::Items(&TRANSFORM),
+            ..works("transforms", Text, "For bins that `map` does not name, one after another.")
+        },
+    ],
+};
+
+static BINS: Section = Section {
+    path: "bin-transforms.include",
+    short: None,
+    keys: &[
+        works("type", Words(&["all", "none", "specified"]), "Which bins.").required(),
+        works("bins", List(&Text), "With `type: specified`: their names."),
+    ],
+};
+
+static TRANSFORM: Section = Section {
+    path: "bin-transforms.transforms",
+    short: Some(Words(&["lowercase", "uppercase", "trim"])),
+    keys: &[section("regex", &REGEX, "Replaces every match, as Java's replaceAll does.").required()],
+};
+
+static REGEX: Section = Section {
+    path: "bin-transforms.transforms.regex",
+    short: None,
+    keys: &[
+        works("pattern", Text, "Pattern in Java's syntax.").required(),
+        works("replacement", AnyText, "Replacement in Java's syntax: $1, ${name}.").required(),
+    ],
+};
+
+static BATCHING: Section = Section {
+    path: "batching",
+    short: None,
+    keys: &[
+        works("enabled", Boolean, "Switches batching off at this level.").default("true"),
+        works("max-bytes", Size(1, i64::MAX as u64), "A batch that has so many bytes is closed.")
+            .default("9223372036854775807"),
+        works("max-records", Whole(1, 2_147_483_647), "A batch that has so many records is closed.")
+            .default("2147483647"),
+        works("batch-interval", Whole(1, 2_147_483_647), "Milliseconds after its first record a batch is closed.")
+            .default("8000"),
+        works("body", Words(&["array", "ndjson"]), "How JSON records stand in one body.").default("array"),
+    ],
+};
+
+static RECORD_ORDERING: Section = Section {
+    path: "record-ordering",
+    short: None,
+    keys: &[
+        works("enable", Boolean, "Switch.").default("true").later(TAKE_OUT),
+        works("lut-cache-ttl-seconds", Whole(1, 86_400), "How long a version is remembered.")
+            .default("30")
+            .later(TAKE_OUT),
+        works("coalesce-waiting", Boolean, "Merges versions that wait.").default("false").later(TAKE_OUT),
+        works("max-entries", Whole(1, i64::MAX), "Records that are remembered.").default("1000000").later(TAKE_OUT),
+    ],
+};
+
+static NAMESPACE: Section = Section {
+    path: "namespaces.NAME",
+    short: None,
+    keys: &[
+        section("routing", &ROUTING, "As at the top level."),
+        section("format", &FORMAT, "As at the top level."),
+        section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
+        section("batching", &BATCHING, "As at the top level."),
+        named("sets", &SET, "Settings of one set, in place of those of its namespace."),
+        ordering(TAKE_OUT),
+        java("custom-transformer"),
+    ],
+};
+
+static SET: Section = Section {
+    path: "namespaces.NAME.sets.NAME",
+    short: None,
+    keys: &[
+        section("routing", &ROUTING, "As at the top level."),
+        section("format", &FORMAT, "As at the top level."),
+        section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
+        section("batching", &BATCHING, "As at the top level."),
+        java("custom-transformer"),
+    ],
+};
+
+static PORT_BLOCK: Section = Section {
+    path: "port-based-config.PORT",
+    short: None,
+    keys: &[
+        section("routing", &ROUTING, "As at the top level."),
+        section("format", &FORMAT, "As at the top level."),
+        section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
+        section("batching", &BATCHING, "As at the top level."),
+        named("namespaces", &NAMESPACE, "As at the top level."),
+        ordering(TAKE_OUT),
+        java("custom-transformer"),
+    ],
+};
+
+static LOGGING: Section = Section {
+    path: "logging",
+    short: None,
+    keys: &[
+        works("file", Text, "Log file; the console unless set."),
+        works("enable-console-logging", Boolean, "Lines go to the console, too.").default("false"),
+        Key { shape: Shape::Map(AnyCase(LEVELS)), ..works("levels", Text, "Level by logger.") },
+        works("format", Words(&["simple", "json"]), "Layout of a line.").default("simple"),
+        works("max-history", Whole(0, 100_000), "Rotated files that are kept.")
+            .later("take it out (the file is not rotated, use logrotate with `copytruncate`)"),
+        works("ticker-interval", Whole(1, 86_400), "Seconds between ticker lines.")
+            .later("take it out (there are no ticker lines yet)"),
+    ],
+};
+
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+static EXECUTORS: Section = Section {
+    path: "executors",
+    short: None,
+    keys: &[
+        works("cores", Cores, "One executor per core: all, a number, or a list as text.").default("all"),
+        works("pin", Boolean, "Each executor stays on its core.").default("true"),
+        works("in-flight-bytes", Size(1 << 20, 1024 * GIB), "Records and requests in memory.").default("256MiB"),
+        works("heartbeat-limit", Duration("1s", "3600s"), "An executor that stands still longer ends the process.")
+            .default("5s"),
+        works("busy-poll", Duration("0us", "1s"), "How long an idle executor spins before it sleeps.").default("0us"),
+    ],
+};
+
+static LIMITS: Section = Section {
+    path: "limits",
+    short: None,
+    keys: &[
+        works("record-deadline", Duration("1s", "9s"), "From a record's last byte to its ack.").default("7s"),
+        works("drain", Duration("0us", "3600s"), "What is in flight at shutdown may finish.").default("8s"),
+        works("max-frame-bytes", Size(64 << 10, GIB), "Largest frame, after decompression too.").default("16MiB"),
+        works("max-depth", Whole(1, 1024), "Nested lists and maps.").default("256"),
+        works("partial-frame-timeout", Duration("1s", "3600s"), "A frame without progress closes its connection.")
+            .default("30s"),
+        works("ack-write-timeout", Duration("1s", "3600s"), "A peer that does not read its acks.").default("10s"),
+        works("xdr-keepalive", Duration("1s", "3600s"), "TCP keep-alive on XDR connections.").default("60s"),
+    ],
+};
+
+/// Every kind of section, for looking up where a misplaced key belongs.
+pub static ALL: &[&Section] = &[
+    &ROOT,
+    &SERVICE,
+    &SERVICE_TLS,
+    &STORE,
+    &MANAGE,
+    &DESTINATION,
+    &HEADER,
+    &DESTINATION_TLS,
+    &HEALTH_CHECK,
+    &ROUTING,
+    &FORMAT,
+    &BIN_TRANSFORMS,
+    &BINS,
+    &TRANSFORM,
+    &REGEX,
+    &BATCHING,
+    &RECORD_ORDERING,
+    &NAMESPACE,
+    &SET,
+    &PORT_BLOCK,
+    &LOGGING,
+    &EXECUTORS,
+    &LIMITS,
+];
