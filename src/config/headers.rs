@@ -197,6 +197,7 @@ fn check_name(name: &str) -> Result<(), String> {
         "host" => "is taken from the URL",
         "expect" => "asks for an answer before the body, which is not waited for",
         "content-encoding" => "is set by `compression`",
+        "proxy-authenticate" | "www-authenticate" => "is a header of responses",
         _ => {
             let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             return if name.is_empty() || !name.bytes().all(is_token) {
@@ -241,7 +242,7 @@ mod tests {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let refused = "connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length host \
-                       expect http2-settings content-encoding a:b :path a,b ü";
+                       www-authenticate expect http2-settings content-encoding a:b :path a,b ü";
         for bad in refused.split(' ').chain(["", "a b", &"a".repeat(129)]) {
             assert!(check_name(bad).is_err_and(|why| why.contains("; ")), "{bad}");
         }

@@ -35,6 +35,12 @@ impl Bodies {
         &mut self.chunk
     }
 
+    /// Takes the body off the end of the chunk that begins at `start`, for whoever keeps it elsewhere.
+    pub fn take_last(&mut self, start: usize, keep: impl FnOnce(&[u8])) {
+        keep(self.chunk.get(start..).unwrap_or_default());
+        self.chunk.truncate(start);
+    }
+
     /// Whether the chunk holds enough to be sealed.
     pub fn is_full(&self) -> bool {
         self.chunk.len() >= CHUNK_BYTES

@@ -3,7 +3,6 @@
 //! An [`Exchange`] is one connection to one URL. It owns no socket and no clock, and makes no decision about retries:
 //! it says what happened to each ticket and whether the peer may have processed it.
 
-pub mod header_rules;
 pub mod header_value;
 mod http1;
 mod http2;

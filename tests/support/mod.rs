@@ -183,26 +183,33 @@ impl Settings {
     #[track_caller]
     pub fn spawn(&self, change: impl FnOnce(&mut Command)) -> Process {
         let folder = folder();
-        let log = folder.join("ringpost.log");
-        let file = folder.join("ringpost.yml");
-        std::fs::write(&file, self.yaml(&log)).unwrap();
-        let errors = std::fs::File::create(folder.join("stderr")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
-        command.arg("run").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-        // SAFETY: prctl is safe to call between fork and exec. The connector must not outlive a killed test.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
-            })
-        };
-        change(&mut command);
-        let child = command.spawn().expect("the binary is built by cargo");
-        Process { child, port: self.port, folder, ended: None }
+        std::fs::write(folder.join("ringpost.yml"), self.yaml(&folder.join("ringpost.log"))).unwrap();
+        spawn_in(folder, self.port, change)
     }
 }
 
-fn folder() -> PathBuf {
+/// Starts the connector with the file `ringpost.yml` of `folder`, and does not wait. Its log has to be `ringpost.log`
+/// there.
+#[track_caller]
+pub fn spawn_in(folder: PathBuf, port: u16, change: impl FnOnce(&mut Command)) -> Process {
+    let file = folder.join("ringpost.yml");
+    let errors = std::fs::File::create(folder.join("stderr")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+    command.arg("run").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    // SAFETY: prctl is safe to call between fork and exec. The connector must not outlive a killed test.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        })
+    };
+    change(&mut command);
+    let child = command.spawn().expect("the binary is built by cargo");
+    Process { child, port, folder, ended: None }
+}
+
+/// A new folder for one test.
+pub fn folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("ringpost-e2e-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(name);

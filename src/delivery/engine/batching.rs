@@ -1,5 +1,7 @@
 //! Batches: filling, closing, leaving out what nobody waits for any more, and taking apart what a destination refused.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::super::batch::{MAX_OPEN, OpenBatch, Rule};
@@ -20,16 +22,29 @@ struct Rebuilt {
 }
 
 impl Engine {
-    /// Adds a record to the batch that was selected when it was encoded.
-    pub(super) fn add_to_batch(&mut self, profile: ProfileId, member: Member, body: &[u8], heads: &[u8], now: Time) {
+    /// Adds a record to the batch that was selected when it was encoded. Body and header values stand at the end of the
+    /// chunk of single bodies, and leave it.
+    pub(super) fn add_to_batch(
+        &mut self,
+        profile: ProfileId,
+        member: Member,
+        body: Range<usize>,
+        heads: Range<usize>,
+        now: Time,
+    ) {
         if !self.batches.is_open() && self.batches.len() >= MAX_OPEN {
-            // It is taken out before the selected one is looked at again, so that it is another one.
+            // The selected batch is not there, so that it is another one.
             if let Some(oldest) = self.batches.take_any() {
                 self.close_batch(oldest, now);
             }
         }
         let Some(rule) = self.rules.get(profile.index()).and_then(Option::as_ref) else { return };
-        self.batches.add(rule, profile, member, body, heads, now);
+        let (length, batches) = (body.len(), &mut self.batches);
+        self.bodies.take_last(body.start, |written| {
+            let (body, heads) = written.split_at_checked(length).unwrap_or((written, &[]));
+            batches.add(rule, profile, member, body, heads, now);
+        });
+        debug_assert_eq!(heads.start, body.end);
         self.budget.charge_record();
         let Some(batch) = self.batches.selected() else { return };
         let full = batch.is_full(rule);

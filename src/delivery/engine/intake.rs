@@ -287,13 +287,7 @@ impl Engine {
         let Accepted { digest, kind, body, heads } = record;
         let member = Member { source, number, arrived, name: kind.name, digest };
         if self.rules.get(kind.profile.index()).is_some_and(Option::is_some) {
-            // Out of the chunk of single bodies: what was just written is its end.
-            let mut chunk = std::mem::take(self.bodies.buffer());
-            let part = |range: Range<usize>| chunk.get(range).unwrap_or_default();
-            self.add_to_batch(kind.profile, member, part(body.clone()), part(heads), now);
-            chunk.truncate(body.start);
-            *self.bodies.buffer() = chunk;
-            return;
+            return self.add_to_batch(kind.profile, member, body, heads, now);
         }
         let destinations = self.policy.destinations(kind.profile).len();
         self.budget.charge_record();
