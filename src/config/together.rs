@@ -13,7 +13,7 @@ use super::value::{self, show_duration};
 use super::view::View;
 
 /// Most kinds of records that the levels of a file may tell apart; bounds the time that a look at each takes.
-const MAX_KINDS_OF_RECORDS: usize = 1_000_000;
+const MAX_KINDS_OF_RECORDS: usize = 100_000;
 
 /// Looks at the whole.
 pub fn check(context: &mut Context<'_>, root: &View<'_>, config: &Config, routing_has_fault: bool) {
@@ -28,7 +28,9 @@ pub fn check(context: &mut Context<'_>, root: &View<'_>, config: &Config, routin
 fn routes(context: &mut Context<'_>, root: &View<'_>, config: &Config) {
     let mut routings = Vec::new();
     each_level(&config.rules, &mut |_, own| routings.extend(own.routing.as_ref()));
-    if config.rules.top.routing.is_none() && !config.destinations.is_empty() {
+    let has_route = |port: &u16| config.rules.ports.iter().any(|it| it.port == *port && it.own.routing.is_some());
+    let all_have_routes = !config.service.ports.is_empty() && config.service.ports.iter().all(has_route);
+    if config.rules.top.routing.is_none() && !config.destinations.is_empty() && !all_have_routes {
         let example = "`routing: { mode: static-multi-destination, destinations: [ NAME ] }`";
         let message = if routings.is_empty() {
             format!("missing: every record is acked and none is delivered; write {example}")

@@ -10,7 +10,7 @@ use crate::config::model::{Batching, BinTransforms, Format, Routing, Rules};
 
 /// Names a [`Profile`] of a [`ProfileTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ProfileId(u16);
+pub struct ProfileId(u32);
 
 /// Names the settings of a listening port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,13 +54,23 @@ struct Scope {
     sets: HashMap<Vec<u8>, ProfileId>,
 }
 
-/// More profiles than a file of the largest size can describe.
-const MAX_PROFILES: usize = u16::MAX as usize;
+/// Where the blocks of the file have been put, by their addresses: each is kept once, however many kinds of records it
+/// holds for. Blocks that say the same stay apart, so that nothing has to be compared.
+#[derive(Debug, Default)]
+struct Seen {
+    formats: HashMap<*const Format, usize>,
+    transforms: HashMap<*const BinTransforms, usize>,
+    profiles: HashMap<Origin, ProfileId>,
+}
+
+/// The blocks that a profile is made of.
+type Origin = (Option<*const Routing>, usize, Option<usize>, Option<*const Batching>);
 
 impl ProfileTable {
-    /// Resolves every combination that the rules name.
+    /// Resolves every combination that the rules name; the configuration bounds their number.
     pub fn new(rules: &Rules) -> ProfileTable {
         let ports: Vec<u16> = rules.ports.iter().map(|block| block.port).collect();
+        let all: Vec<Option<u16>> = ports.iter().map(|port| Some(*port)).chain([None]).collect();
         let mut table = ProfileTable {
             profiles: Vec::new(),
             formats: Vec::new(),
@@ -68,24 +78,24 @@ impl ProfileTable {
             ports,
             scopes: Vec::new(),
         };
-        let all: Vec<Option<u16>> = table.ports.iter().map(|port| Some(*port)).chain([None]).collect();
+        let mut seen = Seen::default();
         for port in all {
-            let scope = table.scope(rules, port);
+            let scope = table.scope(rules, port, &mut seen);
             table.scopes.push(scope);
         }
         table
     }
 
-    fn scope(&mut self, rules: &Rules, port: Option<u16>) -> Scope {
-        let other = self.add(rules, port, None, None);
+    fn scope(&mut self, rules: &Rules, port: Option<u16>, seen: &mut Seen) -> Scope {
+        let other = self.add(rules, port, None, None, seen);
         let mut scope = Scope { other, namespaces: HashMap::new(), sets: HashMap::new() };
         let of_port = rules.ports.iter().filter(|block| Some(block.port) == port).flat_map(|block| &block.namespaces);
-        for namespace in of_port.clone().chain(&rules.namespaces) {
+        for namespace in of_port.chain(&rules.namespaces) {
             let name = namespace.name.as_str();
-            let id = self.add(rules, port, Some(name), None);
+            let id = self.add(rules, port, Some(name), None, seen);
             scope.namespaces.insert(name.as_bytes().to_vec(), id);
             for (set, _) in &namespace.sets {
-                let id = self.add(rules, port, Some(name), Some(set));
+                let id = self.add(rules, port, Some(name), Some(set), seen);
                 let mut key = Vec::new();
                 set_key(name.as_bytes(), set.as_bytes(), &mut key);
                 scope.sets.insert(key, id);
@@ -94,19 +104,26 @@ impl ProfileTable {
         scope
     }
 
-    fn add(&mut self, rules: &Rules, port: Option<u16>, namespace: Option<&str>, set: Option<&str>) -> ProfileId {
+    fn add(
+        &mut self,
+        rules: &Rules,
+        port: Option<u16>,
+        namespace: Option<&str>,
+        set: Option<&str>,
+        seen: &mut Seen,
+    ) -> ProfileId {
+        static DEFAULT: Format = Format::Xdr;
         let resolved = rules.resolve(port, namespace, set);
-        let format = place(&mut self.formats, resolved.format.map_or(&Format::Xdr, |(_, format)| format));
-        let transforms = resolved.bin_transforms.map(|(_, transforms)| place(&mut self.transforms, transforms));
-        let profile = Profile {
-            routing: resolved.routing.map(|(_, routing)| routing.clone()),
-            format,
-            transforms,
-            batching: resolved.batching.map(|(_, batching)| batching.clone()).filter(|batching| batching.enabled),
-        };
-        let place = place(&mut self.profiles, &profile);
-        debug_assert!(place < MAX_PROFILES);
-        ProfileId(u16::try_from(place).unwrap_or(u16::MAX))
+        let format = place(&mut self.formats, &mut seen.formats, resolved.format.map_or(&DEFAULT, |(_, it)| it));
+        let transforms = resolved.bin_transforms.map(|(_, it)| place(&mut self.transforms, &mut seen.transforms, it));
+        let routing = resolved.routing.map(|(_, routing)| routing);
+        let batching = resolved.batching.map(|(_, batching)| batching).filter(|batching| batching.enabled);
+        let origin = (routing.map(std::ptr::from_ref), format, transforms, batching.map(std::ptr::from_ref));
+        *seen.profiles.entry(origin).or_insert_with(|| {
+            let profile = Profile { routing: routing.cloned(), format, transforms, batching: batching.cloned() };
+            self.profiles.push(profile);
+            ProfileId(u32::try_from(self.profiles.len() - 1).unwrap_or(u32::MAX))
+        })
     }
 
     /// The settings of a listening port.
@@ -132,12 +149,12 @@ impl ProfileTable {
 
     /// The profile with this name.
     pub fn profile(&self, id: ProfileId) -> Option<&Profile> {
-        self.profiles.get(usize::from(id.0))
+        self.profiles.get(id.index())
     }
 
     /// All profiles, in the order of their names.
     pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &Profile)> {
-        self.profiles.iter().enumerate().map(|(place, profile)| (ProfileId(place as u16), profile))
+        self.profiles.iter().enumerate().map(|(place, profile)| (ProfileId(place as u32), profile))
     }
 }
 
@@ -164,10 +181,9 @@ fn set_key(namespace: &[u8], set: &[u8], key: &mut Vec<u8>) {
 }
 
 /// Where `item` stands in `all`; it is added if it is not there.
-fn place<T: PartialEq + Clone>(all: &mut Vec<T>, item: &T) -> usize {
-    if let Some(place) = all.iter().position(|known| known == item) {
-        return place;
-    }
-    all.push(item.clone());
-    all.len() - 1
+fn place<T: Clone>(all: &mut Vec<T>, seen: &mut HashMap<*const T, usize>, item: &T) -> usize {
+    *seen.entry(std::ptr::from_ref(item)).or_insert_with(|| {
+        all.push(item.clone());
+        all.len() - 1
+    })
 }
