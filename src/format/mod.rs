@@ -36,6 +36,8 @@ pub struct Notes {
     pub duplicate_bins: u64,
     /// Values of particle types that no known server has, written as bytes.
     pub unknown_particles: u64,
+    /// Bins, and keys of maps, left out because the Avro schema has no field of their name.
+    pub unmatched_bins: u64,
 }
 
 /// What a request body is.
@@ -86,6 +88,7 @@ pub struct Formatter {
 enum Layout {
     Json,
     FlatJson(flat_json::Layout),
+    Avro(Box<avro::Encoder>),
 }
 
 impl Formatter {
@@ -93,6 +96,7 @@ impl Formatter {
     pub fn new(format: &model::Format, limits: DecodeLimits) -> Formatter {
         let layout = match format {
             model::Format::FlatJson { metadata_key, .. } => Layout::FlatJson(flat_json::Layout::new(metadata_key)),
+            model::Format::Avro(avro) => Layout::Avro(Box::new(avro::Encoder::new(avro, limits))),
             _ => Layout::Json,
         };
         Formatter { layout, values: value::Values::new(limits) }
@@ -102,6 +106,7 @@ impl Formatter {
     pub const fn content_type(&self) -> ContentType {
         match self.layout {
             Layout::Json | Layout::FlatJson(_) => ContentType::Json,
+            Layout::Avro(_) => ContentType::Avro,
         }
     }
 
@@ -118,9 +123,10 @@ impl Formatter {
     ) -> Result<(), RecordError> {
         let (start, notes_before) = (out.len(), *notes);
         self.values.members.begin(out);
-        let result = match &self.layout {
+        let result = match &mut self.layout {
             Layout::Json => json::encode(&mut self.values, record, arrival_unix_ms, out, notes),
             Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
+            Layout::Avro(encoder) => encoder.encode(record, arrival_unix_ms, out, notes),
         };
         if result.is_err() {
             out.truncate(start);

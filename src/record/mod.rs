@@ -9,7 +9,7 @@ mod error;
 mod identity;
 pub mod particle;
 
-pub use error::{BinName, Fault, Place, RecordError};
+pub use error::{AvroTypes, BinName, Fault, Place, RecordError};
 pub use identity::{Hex, Identity};
 pub use particle::{Particle, ParticleType};
 
@@ -186,6 +186,14 @@ impl<'a> Bins<'a> {
     pub const fn iter(&self) -> BinIter<'a> {
         BinIter { ops: self.ops }
     }
+
+    /// The bin that stands at `offset` of the message, as [`BinIter::offset`] gave it.
+    #[inline]
+    pub fn at(&self, offset: u32) -> Option<Bin<'a>> {
+        let mut ops = self.ops;
+        ops.take((offset as usize).checked_sub(ops.offset())?)?;
+        read_op(&mut ops).ok().map(|(_, bin)| bin)
+    }
 }
 
 impl<'a> IntoIterator for Bins<'a> {
@@ -201,6 +209,14 @@ impl<'a> IntoIterator for Bins<'a> {
 #[derive(Debug, Clone)]
 pub struct BinIter<'a> {
     ops: Reader<'a>,
+}
+
+impl BinIter<'_> {
+    /// Where the next bin stands in the message; never 0.
+    #[inline]
+    pub fn offset(&self) -> u32 {
+        u32::try_from(self.ops.offset()).unwrap_or(u32::MAX)
+    }
 }
 
 impl<'a> Iterator for BinIter<'a> {
@@ -233,6 +249,12 @@ impl<'a> Bin<'a> {
     /// The value's bytes, as shipped.
     pub const fn raw_value(&self) -> &'a [u8] {
         self.value.rest()
+    }
+
+    /// Where the value stands in the message.
+    #[inline]
+    pub const fn value_offset(&self) -> usize {
+        self.value.offset()
     }
 
     /// The value. Lists and maps are not walked yet: they are checked while they are read.
