@@ -126,7 +126,7 @@ impl Formatter {
         let result = match &mut self.layout {
             Layout::Json => json::encode(&mut self.values, record, arrival_unix_ms, out, notes),
             Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
-            Layout::Avro(encoder) => encoder.encode(record, arrival_unix_ms, out, notes),
+            Layout::Avro(encoder) => encoder.encode(&mut self.values, record, arrival_unix_ms, out, notes),
         };
         if result.is_err() {
             out.truncate(start);

@@ -154,7 +154,7 @@ pub(super) fn unsigned(out: &mut Vec<u8>, value: u64) {
 }
 
 /// The name of a double that JSON has no number for.
-const fn non_finite(value: f64) -> &'static str {
+pub(super) const fn non_finite(value: f64) -> &'static str {
     if value.is_nan() {
         "NaN"
     } else if value > 0.0 {

@@ -229,7 +229,7 @@ pub enum Fault {
     #[error("there is no value for field {0}, which has no default and cannot be null")]
     AvroMissing(BinName),
     /// A key of a map.
-    #[error("a key of the map is {0}, and keys are strings in Avro")]
+    #[error("a key of the map is {0}, and keys are strings in Avro; stringify-map-keys: true makes it one")]
     AvroKey(&'static str),
     /// Bounds of `format::avro`.
     #[error("fitting the record to the schema takes too long, or makes it too large")]

@@ -111,7 +111,8 @@ fn same_marked(marked: &Map<String, Value>, actual: &Avro) -> bool {
         ("$pairs", Avro::Map(found)) => {
             let pairs = content.as_array().unwrap();
             let names: BTreeSet<String> = pairs.iter().map(|pair| key(&pair[0])).collect();
-            let has = |name: &str, value: &Avro| pairs.iter().any(|pair| key(&pair[0]) == name && same(&pair[1], value));
+            let has =
+                |name: &str, value: &Avro| pairs.iter().any(|pair| key(&pair[0]) == name && same(&pair[1], value));
             names.len() == found.len() && found.iter().all(|(name, value)| has(name, value))
         }
         _ => false,

@@ -3,6 +3,7 @@
 use super::plan::{Node, Plan, Union};
 use crate::config::model::InvalidUtf8;
 use crate::format::Notes;
+use crate::format::value::Values;
 use crate::record::cdt::Token;
 use crate::record::{AvroTypes, Fault};
 
@@ -61,6 +62,8 @@ impl<'a> Value<'a> {
 pub(super) struct Sink<'o> {
     pub(super) out: &'o mut Vec<u8>,
     pub(super) notes: &'o mut Notes,
+    /// Writes the text of keys that are no strings.
+    pub(super) values: &'o mut Values,
     /// Text that is not UTF-8.
     pub(super) invalid_utf8: InvalidUtf8,
 }

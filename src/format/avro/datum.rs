@@ -7,7 +7,6 @@
 use super::binary::{self, Sink, Value, long};
 use super::entries::{Entries, Keys};
 use super::plan::{Node, NodeId, Plan};
-use crate::format::text::double_name;
 use crate::record::cdt::{Token, read_token, skip_value};
 use crate::record::{DecodeLimits, Fault, Particle};
 use crate::wire::reader::Reader;
@@ -24,6 +23,9 @@ const WORK_FLOOR: usize = 1 << 20;
 
 /// What a try costs at least.
 const TRY_COST: usize = 4;
+
+/// Scratch above this many bytes is given back with the next key.
+const KEEP_KEY_BYTES: usize = 64 << 10;
 
 /// A fault and its offset in the message.
 pub(super) type Located = (Fault, usize);
@@ -328,8 +330,7 @@ impl Datum {
             Kind::Array => {}
             Kind::Map => {
                 self.entries.add(0, sink.out);
-                let key = read_token(reader)?;
-                self.key(key, sink)?;
+                self.key(reader, sink)?;
             }
             Kind::Record { strict } => match self.field(plan, strict, reader, sink)? {
                 Some(id) => node = id,
@@ -342,14 +343,14 @@ impl Datum {
 
     /// Writes the key of a map.
     #[inline]
-    fn key(&mut self, token: Token<'_>, sink: &mut Sink<'_>) -> Result<(), Fault> {
+    fn key(&mut self, reader: &mut Reader<'_>, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        let token = read_token(reader)?;
         let before = self.frames.last().map_or(Keys::Mixed, |frame| frame.keys);
         let keys = if let Token::Str(text) = token {
             binary::text(sink, text)?;
             self.entries.with_text(before, sink.out)
         } else {
-            self.key.clear();
-            key_text(token, self.stringify_map_keys, &mut self.key)?;
+            self.key_text(token, reader, sink)?;
             binary::text(sink, &self.key)?;
             match (token, before) {
                 (Token::Int(value), Keys::None) => Keys::Integers(value),
@@ -372,15 +373,14 @@ impl Datum {
         reader: &mut Reader<'_>,
         sink: &mut Sink<'_>,
     ) -> Result<Option<NodeId>, Fault> {
-        let Some(frame) = self.frames.last() else { return Ok(None) };
+        let Some(frame) = self.frames.last().copied() else { return Ok(None) };
         let Node::Record(record) = plan.node(frame.node) else { return Ok(None) };
         let guess = self.entries.mark() - frame.mark;
         let token = read_token(reader)?;
         let place = if let Token::Str(text) = token {
             record.find(text, guess)
         } else {
-            self.key.clear();
-            key_text(token, self.stringify_map_keys, &mut self.key)?;
+            self.key_text(token, reader, sink)?;
             record.find(&self.key, guess)
         };
         if let Some((place, field)) = place.and_then(|place| Some((place, record.fields.get(place)?))) {
@@ -392,6 +392,18 @@ impl Datum {
         }
         sink.notes.unmatched_bins += 1;
         skip_value(reader).map(|()| None)
+    }
+
+    /// Makes the text of a key that is no string, as the JSON formats write it.
+    fn key_text(&mut self, token: Token<'_>, reader: &mut Reader<'_>, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        if !self.stringify_map_keys {
+            return Err(Fault::AvroKey(Value::of(token).name()));
+        }
+        self.key.clear();
+        if self.key.capacity() > KEEP_KEY_BYTES {
+            self.key = Vec::new();
+        }
+        sink.values.key_text(&mut self.key, token, reader, self.frames.len(), sink.notes)
     }
 
     fn end(&mut self, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), Fault> {
@@ -419,26 +431,4 @@ impl Datum {
     fn check_size(&self, out: &[u8]) -> Result<(), Fault> {
         if self.entries.written(out) > self.max_bytes { Err(Fault::AvroWork) } else { Ok(()) }
     }
-}
-
-/// The text of a key that is no string, as the JSON formats write it.
-fn key_text(token: Token<'_>, stringify: bool, out: &mut Vec<u8>) -> Result<(), Fault> {
-    if !stringify && !matches!(token, Token::Str(_)) {
-        return Err(Fault::AvroKey(Value::of(token).name()));
-    }
-    match token {
-        Token::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-        Token::Float(value) => {
-            double_name(out, value);
-            // The quotes.
-            out.pop();
-            out.drain(..1);
-        }
-        Token::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-        Token::Nil => out.extend_from_slice(b"null"),
-        Token::Bytes(_, bytes) => base64_simd::STANDARD.encode_append(bytes, out),
-        Token::Str(text) | Token::Geo(text) => out.extend_from_slice(text),
-        Token::List { .. } | Token::Map { .. } => return Err(Fault::AvroKey(Value::of(token).name())),
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ use super::metadata::{self, Metadata};
 use super::plan::{Field, Node, NodeId, Plan, Record};
 use crate::config::model::{self, InvalidUtf8};
 use crate::format::Notes;
+use crate::format::value::Values;
 use crate::record::{BinName, ChangeRecord, DecodeLimits, Fault, Operation, Place, RecordError};
 
 /// What errors call the metadata as a whole.
@@ -38,6 +39,7 @@ impl Encoder {
     /// Appends `record` to `out`.
     pub(in crate::format) fn encode(
         &mut self,
+        values: &mut Values,
         record: &ChangeRecord<'_>,
         arrival_unix_ms: u64,
         out: &mut Vec<u8>,
@@ -46,7 +48,7 @@ impl Encoder {
         self.datum.begin(out, record.body.len());
         let metadata = metadata::of(record, arrival_unix_ms);
         let plan = self.schema.plan.clone();
-        let mut sink = Sink { out, notes, invalid_utf8: self.invalid_utf8 };
+        let mut sink = Sink { out, notes, values, invalid_utf8: self.invalid_utf8 };
         match plan.node(plan.root) {
             Node::Record(top) => self.record(&plan, top, record, &metadata, &mut sink),
             Node::Map(values) => self.map(&plan, *values, record, &metadata, &mut sink),
