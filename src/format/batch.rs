@@ -186,3 +186,6 @@ fn marker(schema: &str) -> [u8; AVRO_SYNC] {
     }
     marker
 }
+
+#[cfg(test)]
+mod tests;
