@@ -8,6 +8,8 @@
     reason = "tests may fail loudly, helpers outside test functions included"
 )]
 
+#[path = "formats_avro/allocations.rs"]
+mod allocations;
 #[path = "formats_avro/containers.rs"]
 mod containers;
 #[path = "frames/corpus.rs"]

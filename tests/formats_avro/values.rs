@@ -169,6 +169,50 @@ fn a_map_goes_into_the_first_record_that_names_all_its_keys() {
     assert_eq!(found, [3, 1, 2, 1]);
 }
 
+/// What a branch wrote, counted and noted before it turned out not to fit is taken back.
+#[test]
+fn a_branch_that_does_not_fit_leaves_nothing_behind() {
+    let branch = |name: &str, kind: &str| {
+        format!(
+            r#"{{"type":"record","name":"{name}","fields":[{{"name":"s","type":"string"}},{{"name":"z","type":"{kind}"}}]}}"#
+        )
+    };
+    let union = format!("[{},{}]", branch("A", "long"), branch("B", "string"));
+    // {"k":{"s":"\xff","z":"x"},"l":{"z":"y","s":"t"}}
+    let inner = |text: u8| [&b"\x82\xa2\x03s\xa2\x03"[..], &[text], b"\xa2\x03z\xa2\x03x"].concat();
+    let value = [&b"\x82\xa2\x03k"[..], &inner(0xff), b"\xa2\x03l", &inner(b't')].concat();
+    let outer_record = format!(
+        r#"{{"type":"record","name":"O","fields":[{{"name":"l","type":{union}}},{{"name":"k","type":["A","B"]}}]}}"#
+    );
+    for kind in [format!(r#"{{"type":"map","values":{union}}}"#), outer_record] {
+        let (body, notes) = encode(&avro(&schema_of(&kind)), &message(WRITE, &[op(19, "v", &value)])).unwrap();
+        assert_eq!(notes, Notes { replaced_text: 1, ..Notes::default() });
+        let found = fields_value(read(&schema_of(&kind), &body), "v");
+        let found: Vec<(String, Avro)> = match found {
+            Avro::Map(map) => map.into_iter().collect(),
+            Avro::Record(fields) => fields,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found.len(), 2);
+        for (name, value) in found {
+            let s = if name == "k" { "\u{FFFD}" } else { "t" };
+            let fields = [("s", s), ("z", "x")].map(|(name, text)| (name.to_owned(), Avro::String(text.into())));
+            assert_eq!(value, Avro::Union(1, Box::new(Avro::Record(fields.into()))));
+        }
+    }
+}
+
+/// A map that was written is not tried again when something behind it does not fit.
+#[test]
+fn maps_that_fit_are_not_tried_again() {
+    let branch =
+        |name: &str| format!(r#"{{"type":"record","name":"{name}","fields":[{{"name":"x","type":["null","long"]}}]}}"#);
+    let kind = format!(r#"{{"type":"array","items":[{},{}]}}"#, branch("A"), branch("B"));
+    let maps = vec![r#"{"x":1}"#; 20_000].join(",");
+    let error = value_of(&kind, cdt("v", &format!("[{maps},5]"))).unwrap_err();
+    assert!(error.ends_with("the value is an integer, the schema wants record"), "{error}");
+}
+
 #[test]
 fn nested_records_take_keys_in_any_order_and_fill_in_what_is_missing() {
     let inner = r#"{"type":"record","name":"I","fields":[
@@ -266,6 +310,18 @@ fn keys_that_are_no_strings_are_written_as_the_json_formats_do_or_refused() {
     let (body, _) = encode(&avro(&schema_of(kind)), &super::message::message(WRITE, &[op(19, "v", value)])).unwrap();
     let expected = [(r#"[1,{"a":[]}]"#.to_owned(), Avro::Int(7)), (r#"{"a":1}"#.to_owned(), Avro::Int(8))];
     assert_eq!(fields_value(read(&schema_of(kind), &body), "v"), Avro::Map(expected.into()));
+    // Lists inside a key count from the outermost: 254 around the key's own list are in order, 255 are not.
+    let record = schema_of(r#"["null",{"type":"map","values":"Top"}]"#);
+    for (depth, fits) in [(127, true), (128, false)] {
+        let mut nested = [&b"\x81\xa2\x03v"[..], b"\x81\xa2\x03k"].concat().repeat(depth);
+        nested.extend_from_slice(b"\x81\xa2\x03v\x81\x91\x01\x80");
+        let start = b"\x81\xa2\x03v".len();
+        let result = encode(&avro(&record), &super::message::message(WRITE, &[op(19, "v", &nested[start..])]));
+        match result {
+            Ok(_) => assert!(fits, "{depth}"),
+            Err(error) => assert!(!fits && error.contains("nested deeper than 256"), "{depth}: {error}"),
+        }
+    }
     let record = r#"{"type":"record","name":"R","fields":[{"name":"true","type":"int"},{"name":"s","type":"int"}]}"#;
     let (body, notes) = encode(&avro(&schema_of(record)), &message).unwrap();
     assert_eq!((&body[..], notes.unmatched_bins), (&[6, 12][..], 4));
@@ -354,6 +410,12 @@ fn text_that_is_not_utf8_is_replaced_or_encoded_or_refused() {
             None => assert!(result.unwrap_err().ends_with("of the message: the text is not UTF-8")),
         }
     }
+    for text in [&b"\xff"[..], b"\xffa", b"\xffab", b"\xffabc", b"\xffabcd"] {
+        let format = model::Avro { invalid_utf8: InvalidUtf8::Base64, ..avro(&schema_of(r#""string""#)) };
+        let (body, _) = encode(&format, &message(WRITE, &[op(3, "v", text)])).unwrap();
+        let expected = Avro::String(base64_simd::STANDARD.encode_to_string(text));
+        assert_eq!(fields_value(read(format.schema.text(), &body), "v"), expected);
+    }
     // A name of a bin, and a key of a map.
     let map = r#"{"type":"map","values":{"type":"map","values":"int"}}"#;
     let mut bin = op(19, "xy", &[0x81, 0xa2, 3, 0xff, 1]);
@@ -379,6 +441,9 @@ fn deletes_have_the_same_schema_and_no_bins() {
         (DURABLE, "delete", some(Avro::Boolean(true)), null()),
     ] {
         // A bin in a delete is no bin.
+        let map = r#"{"type":"map","values":"long"}"#;
+        let in_map = encode(&avro(map), &message(info, &[int("a", 5)])).unwrap().0;
+        assert_eq!(in_map, if msg == "write" { vec![2, 2, b'a', 10, 0] } else { vec![0] });
         let (body, notes) = encode(&avro(&schema), &message(info, &[int("a", 5)])).unwrap();
         let a = if msg == "write" { some(Avro::Long(5)) } else { null() };
         let expected = [("a", a), ("b", string("none")), ("msg", string(msg)), ("durable", durable), ("exp", exp)];
@@ -432,6 +497,24 @@ fn metadata_wins_over_bins_of_its_names() {
         encode(&avro(&absent), &message(WRITE, &[])).unwrap_err(),
         "field \"durable\" of the schema: there is no value for field \"durable\", which has no default and cannot be null"
     );
+}
+
+#[test]
+fn metadata_goes_into_the_type_that_takes_all_of_it() {
+    let few = r#"{"type":"record","name":"Few","fields":[{"name":"gen","type":"long"}]}"#;
+    let names = ["namespace", "set", "userKey", "digest", "msg", "gen", "lut", "exp"];
+    let any = r#"["null","long","string","bytes"]"#;
+    let all: Vec<String> = names.iter().map(|name| format!(r#"{{"name":"{name}","type":{any}}}"#)).collect();
+    let all = format!(r#"{{"type":"record","name":"All","fields":[{}]}}"#, all.join(","));
+    for (kind, branch) in [(format!("[{few},{all}]"), 1), (format!("[{few},\"null\"]"), 0)] {
+        let schema = schema_of(&kind);
+        let format = model::Avro { metadata_key: Some("v".into()), ..avro(&schema) };
+        let (body, _) = encode(&format, &message(WRITE, &[])).unwrap();
+        match fields_value(read(&schema, &body), "v") {
+            Avro::Union(found, _) => assert_eq!(found, branch, "{kind}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

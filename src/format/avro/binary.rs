@@ -114,16 +114,12 @@ fn fit(node: &Node, value: &Value<'_>) -> Fit {
             "a double that a float cannot hold exactly",
         ),
         (Node::Enum(symbols), Value::Str(text)) => {
-            when(symbol(symbols, text).is_some(), Fit::Exact, "a string that is none of the symbols")
+            when(symbols.find(text).is_some(), Fit::Exact, "a string that is none of the symbols")
         }
         (Node::Bytes, Value::Str(_)) => Fit::Promoted,
         (Node::Fixed(size), Value::Bytes(bytes)) => when(bytes.len() == *size, Fit::Exact, "bytes of another length"),
         _ => Fit::No,
     }
-}
-
-fn symbol(symbols: &[String], text: &[u8]) -> Option<usize> {
-    symbols.iter().position(|symbol| symbol.as_bytes() == text)
 }
 
 /// The branch of a union that takes `value`, which is no map: the first exact one, else the first promotion.
@@ -170,7 +166,7 @@ pub(super) fn scalar(
         (Node::Bytes, Value::Bytes(value) | Value::Str(value)) => bytes(sink.out, value),
         (Node::Fixed(_), Value::Bytes(value)) => sink.out.extend_from_slice(value),
         (Node::Enum(symbols), Value::Str(value)) => {
-            long(sink.out, symbol(symbols, value).unwrap_or_default() as i64);
+            long(sink.out, symbols.find(value).unwrap_or_default() as i64);
         }
         _ => {}
     }

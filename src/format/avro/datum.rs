@@ -16,6 +16,9 @@ use crate::wire::reader::Reader;
 const MAX_GROWTH: usize = 16;
 const DATUM_FLOOR: usize = 2 << 20;
 
+/// No datum is larger: offsets inside it have 32 bits.
+const MAX_DATUM_BYTES: usize = 1 << 31;
+
 /// Bytes read and written again for branches that did not fit, and fields looked at, for each byte of the message,
 /// beyond [`WORK_FLOOR`]: nested unions could otherwise ask for all time there is.
 const MAX_WORK: usize = 32;
@@ -104,7 +107,7 @@ impl Datum {
         self.entries.begin(out);
         self.work = 0;
         self.max_work = message.saturating_mul(MAX_WORK).saturating_add(WORK_FLOOR);
-        self.max_bytes = message.saturating_mul(MAX_GROWTH).saturating_add(DATUM_FLOOR);
+        self.max_bytes = message.saturating_mul(MAX_GROWTH).saturating_add(DATUM_FLOOR).min(MAX_DATUM_BYTES);
     }
 
     /// Writes a bin's value, which stands at `offset`, as a value of node `id`.

@@ -99,7 +99,7 @@ impl Encoder<'_> {
                 out.extend_from_slice(&bytes);
             }
             (Node::Enum(symbols), Json::String(text)) => {
-                let index = symbols.iter().position(|symbol| symbol == text).ok_or_else(wrong)?;
+                let index = symbols.find(text.as_bytes()).ok_or_else(wrong)?;
                 binary::long(out, index as i64);
             }
             (Node::Array(items), Json::Array(values)) => {

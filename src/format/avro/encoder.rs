@@ -14,12 +14,18 @@ use crate::record::{BinName, ChangeRecord, DecodeLimits, Fault, Operation, Place
 /// What errors call the metadata as a whole.
 const METADATA: &str = "the metadata";
 
-/// Writes records; keeps its scratch memory.
+/// Writes records in one schema.
 #[derive(Debug)]
 pub(in crate::format) struct Encoder {
     schema: AvroSchema,
-    metadata_key: Option<String>,
     invalid_utf8: InvalidUtf8,
+    top: Top,
+}
+
+/// Fits records to the top of the schema; keeps its scratch memory.
+#[derive(Debug)]
+struct Top {
+    metadata_key: Option<String>,
     /// Of each top-level field, where the bin stands in the message; 0: there is none.
     bins: Vec<u32>,
     datum: Datum,
@@ -29,10 +35,12 @@ impl Encoder {
     pub(in crate::format) fn new(format: &model::Avro, limits: DecodeLimits) -> Encoder {
         Encoder {
             schema: format.schema.clone(),
-            metadata_key: format.metadata_key.clone(),
             invalid_utf8: format.invalid_utf8,
-            bins: Vec::new(),
-            datum: Datum::new(limits, format.stringify_map_keys),
+            top: Top {
+                metadata_key: format.metadata_key.clone(),
+                bins: Vec::new(),
+                datum: Datum::new(limits, format.stringify_map_keys),
+            },
         }
     }
 
@@ -45,17 +53,21 @@ impl Encoder {
         out: &mut Vec<u8>,
         notes: &mut Notes,
     ) -> Result<(), RecordError> {
-        self.datum.begin(out, record.body.len());
+        let top = &mut self.top;
+        top.datum.begin(out, record.body.len());
         let metadata = metadata::of(record, arrival_unix_ms);
-        let plan = self.schema.plan.clone();
+        // Not a clone of the plan's `Arc`: executors share the plan, and would all write to its counter.
+        let plan = &*self.schema.plan;
         let mut sink = Sink { out, notes, values, invalid_utf8: self.invalid_utf8 };
         match plan.node(plan.root) {
-            Node::Record(top) => self.record(&plan, top, record, &metadata, &mut sink),
-            Node::Map(values) => self.map(&plan, *values, record, &metadata, &mut sink),
+            Node::Record(fields) => top.record(plan, fields, record, &metadata, &mut sink),
+            Node::Map(values) => top.map(plan, *values, record, &metadata, &mut sink),
             _ => Ok(()),
         }
     }
+}
 
+impl Top {
     fn record(
         &mut self,
         plan: &Plan,

@@ -63,6 +63,18 @@ impl AvroSchema {
         }
     }
 
+    /// The fields at the top that bins have to fill: those without a default that cannot be null. With any of them no
+    /// delete can be written, nor an update that leaves out such a bin: each is answered as a content error.
+    pub fn fields_that_need_a_bin(&self, metadata_key: Option<&str>) -> Vec<&str> {
+        let Node::Record(top) = self.plan.node(self.plan.root) else { return Vec::new() };
+        let is_metadata = |field: &plan::Field| match metadata_key {
+            Some(key) => field.name == key,
+            None => field.metadata.is_some(),
+        };
+        let needy = top.fields.iter().filter(|field| field.missing.is_none() && !is_metadata(field));
+        needy.map(|field| field.name.as_str()).collect()
+    }
+
     fn check_holds_metadata(&self, id: NodeId, what: &str) -> Result<(), String> {
         let plan = &self.plan;
         let candidates: Vec<NodeId> = match plan.node(id) {

@@ -38,7 +38,7 @@ pub(super) enum Node {
     /// Its size.
     Fixed(usize),
     /// Its symbols.
-    Enum(Vec<String>),
+    Enum(Symbols),
     /// Of these elements.
     Array(NodeId),
     /// Of these values.
@@ -55,13 +55,23 @@ pub(super) struct Union {
     pub(super) maps: Vec<u32>,
 }
 
+/// The symbols of an enum, in their order.
+#[derive(Debug)]
+pub(super) struct Symbols {
+    names: Vec<String>,
+    by_hash: ByHash,
+}
+
 /// Named fields, in their order.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) fields: Vec<Field>,
-    /// Hash of each name, and place in `fields`, sorted.
-    by_hash: Vec<(u32, u32)>,
+    by_hash: ByHash,
 }
+
+/// Hash of each name and its place in a list, sorted.
+#[derive(Debug)]
+struct ByHash(Vec<(u32, u32)>);
 
 /// A field of a record.
 #[derive(Debug)]
@@ -204,25 +214,46 @@ impl Node {
     }
 }
 
+impl Symbols {
+    fn new(names: Vec<String>) -> Symbols {
+        let by_hash = ByHash::new(names.iter().map(String::as_str));
+        Symbols { names, by_hash }
+    }
+
+    /// The place of this symbol.
+    pub(super) fn find(&self, symbol: &[u8]) -> Option<usize> {
+        self.by_hash.find(symbol, |place| self.names.get(place).map(String::as_str))
+    }
+}
+
 impl Record {
     fn new(fields: Vec<Field>) -> Record {
-        let places = fields.iter().zip(0u32..);
-        let mut by_hash: Vec<(u32, u32)> = places.map(|(field, place)| (hash(field.name.as_bytes()), place)).collect();
-        by_hash.sort_unstable();
+        let by_hash = ByHash::new(fields.iter().map(|field| field.name.as_str()));
         Record { fields, by_hash }
     }
 
     /// The place of the field with this name. Tries `guess` first: bins and fields tend to have the same order.
     #[inline]
     pub(super) fn find(&self, name: &[u8], guess: usize) -> Option<usize> {
-        let is = |place: usize| self.fields.get(place).is_some_and(|field| field.name.as_bytes() == name);
-        if is(guess) {
-            return Some(guess);
-        }
+        let at = |place: usize| self.fields.get(place).map(|field| field.name.as_str());
+        if at(guess).map(str::as_bytes) == Some(name) { Some(guess) } else { self.by_hash.find(name, at) }
+    }
+}
+
+impl ByHash {
+    fn new<'a>(names: impl Iterator<Item = &'a str>) -> ByHash {
+        let mut all: Vec<(u32, u32)> = names.zip(0u32..).map(|(name, place)| (hash(name.as_bytes()), place)).collect();
+        all.sort_unstable();
+        ByHash(all)
+    }
+
+    /// The place of `name`, if `at` has that name there.
+    #[inline]
+    fn find<'a>(&self, name: &[u8], at: impl Fn(usize) -> Option<&'a str>) -> Option<usize> {
         let hash = hash(name);
-        let from = self.by_hash.partition_point(|(other, _)| *other < hash);
-        let candidates = self.by_hash.get(from..).unwrap_or_default().iter();
-        candidates.take_while(|(other, _)| *other == hash).map(|(_, place)| *place as usize).find(|place| is(*place))
+        let from = self.0.partition_point(|(other, _)| *other < hash);
+        let candidates = self.0.get(from..).unwrap_or_default().iter().take_while(|(other, _)| *other == hash);
+        candidates.map(|(_, place)| *place as usize).find(|place| at(*place).map(str::as_bytes) == Some(name))
     }
 }
 
@@ -264,7 +295,7 @@ impl Compiler {
                     return self.named(&fixed.name, &fixed.aliases, Node::Fixed(fixed.size));
                 }
             },
-            Schema::Enum(of) => return self.named(&of.name, &of.aliases, Node::Enum(of.symbols.clone())),
+            Schema::Enum(of) => return self.named(&of.name, &of.aliases, Node::Enum(Symbols::new(of.symbols.clone()))),
             Schema::Array(array) => Node::Array(self.node(&array.items)?),
             Schema::Map(map) => Node::Map(self.node(&map.types)?),
             Schema::Union(union) => return self.union(union.variants()),
