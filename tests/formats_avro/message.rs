@@ -3,6 +3,7 @@
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
 use ringpost::config::model::{self, Format, InvalidUtf8};
 use ringpost::format::{AvroSchema, Formatter, Notes};
 use ringpost::record::{self, DecodeLimits};
@@ -165,6 +166,12 @@ pub fn read_parsed(schema: &Schema, body: &[u8]) -> Value {
     let value = GenericDatumReader::builder(schema).build().unwrap().read_value(&mut rest).unwrap();
     assert!(rest.is_empty(), "{} bytes behind {value:?}", rest.len());
     value
+}
+
+/// The bytes that apache-avro writes for a value.
+pub fn rewritten(schema: &str, value: Value) -> Vec<u8> {
+    let schema = Schema::parse_str(schema).unwrap();
+    GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(value).unwrap()
 }
 
 /// Writes a record with these bins, and reads it back.

@@ -150,6 +150,21 @@ fn defaults_that_multiply_are_refused() {
     assert!(error.ends_with("records are nested deeper than 64 in it"), "{error}");
 }
 
+/// Each record ends only if the one before does, which is found out one after another.
+#[test]
+fn long_chains_of_records_are_checked_in_reasonable_time() {
+    let level = |at: usize| {
+        let inner = if at == 0 { "\"long\"".to_owned() } else { format!("\"R{}\"", at - 1) };
+        format!(
+            r#"{{"name":"f{at}","type":{{"type":"record","name":"R{at}","fields":[{{"name":"x","type":{{"type":"record","name":"N{at}","fields":[{{"name":"y","type":{inner}}}]}}}}]}}}}"#
+        )
+    };
+    let schema = record_schema(&(0..1600).map(level).collect::<Vec<_>>().join(","));
+    let started = std::time::Instant::now();
+    AvroSchema::parse(&schema).unwrap();
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+}
+
 #[test]
 fn fields_without_a_value_take_their_default_else_null() {
     let schema = record_schema(
