@@ -194,3 +194,6 @@ fn marker(schema: &str) -> [u8; AVRO_SYNC] {
     }
     marker
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,8 @@ pub struct Notes {
     pub duplicate_bins: u64,
     /// Values of particle types that no known server has, written as bytes.
     pub unknown_particles: u64,
+    /// Bins, and keys of maps, left out because the Avro schema has no field of their name.
+    pub unmatched_bins: u64,
 }
 
 /// What a request body is.
@@ -93,6 +95,7 @@ enum Layout {
     FlatJson(flat_json::Layout),
     MessagePack(message_pack::Layout),
     Xdr(xdr::Layout),
+    Avro(Box<avro::Encoder>),
 }
 
 impl Formatter {
@@ -104,11 +107,14 @@ impl Formatter {
                 Layout::MessagePack(message_pack::Layout::new(*delete_metadata, *invalid_utf8, limits))
             }
             model::Format::Xdr => Layout::Xdr(xdr::Layout::new(limits)),
-            _ => Layout::Json,
+            model::Format::Avro(avro) => Layout::Avro(Box::new(avro::Encoder::new(avro, limits))),
+            model::Format::Json { .. } => Layout::Json,
         };
         let rules = match format {
             model::Format::Json { text, .. } | model::Format::FlatJson { text, .. } => *text,
-            _ => model::TextRules::default(),
+            // For keys that are no text, which have their JSON text.
+            model::Format::Avro(avro) => model::TextRules { invalid_utf8: avro.invalid_utf8, ..Default::default() },
+            model::Format::MessagePack { .. } | model::Format::Xdr => model::TextRules::default(),
         };
         Formatter { layout, values: value::Values::new(limits, rules) }
     }
@@ -119,6 +125,7 @@ impl Formatter {
             Layout::Json | Layout::FlatJson(_) => ContentType::Json,
             Layout::MessagePack(_) => ContentType::MessagePack,
             Layout::Xdr(_) => ContentType::Xdr,
+            Layout::Avro(_) => ContentType::Avro,
         }
     }
 
@@ -140,6 +147,7 @@ impl Formatter {
             Layout::FlatJson(layout) => layout.encode(&mut self.values, record, arrival_unix_ms, out, notes),
             Layout::MessagePack(layout) => layout.encode(record, arrival_unix_ms, out, notes),
             Layout::Xdr(layout) => layout.encode(record, out, notes),
+            Layout::Avro(encoder) => encoder.encode(&mut self.values, record, arrival_unix_ms, out, notes),
         };
         if result.is_err() {
             out.truncate(start);

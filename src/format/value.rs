@@ -152,14 +152,9 @@ impl Values {
     }
 
     fn collection(&mut self, out: &mut Vec<u8>, cdt: &Cdt<'_>, first: Next, notes: &mut Notes) -> Result<(), Located> {
-        self.open.clear();
         self.open_keys = 0;
         let mut reader = cdt.elements;
-        self.begin(out, cdt.count, first, None).map_err(|fault| (fault, reader.offset()))?;
-        while !self.open.is_empty() {
-            let offset = reader.offset();
-            self.step(out, &mut reader, notes).map_err(|fault| (fault, offset))?;
-        }
+        self.elements(out, &mut reader, (cdt.count, first), notes)?;
         if self.key.capacity() > KEEP_KEY_BYTES {
             self.key = Vec::new();
         }
@@ -167,6 +162,68 @@ impl Values {
             0 => Ok(()),
             surplus => Err((Fault::CdtSurplus(surplus), reader.offset())),
         }
+    }
+
+    /// Writes a list or map whose head was read, and leaves `reader` behind it.
+    fn elements(
+        &mut self,
+        out: &mut Vec<u8>,
+        reader: &mut Reader<'_>,
+        (count, first): (u32, Next),
+        notes: &mut Notes,
+    ) -> Result<(), Located> {
+        self.open.clear();
+        self.begin(out, count, first, None).map_err(|fault| (fault, reader.offset()))?;
+        while !self.open.is_empty() {
+            let offset = reader.offset();
+            self.step(out, reader, notes).map_err(|fault| (fault, offset))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the text that a member name has for this key (`out` holds nothing else): for formats whose keys are
+    /// strings, but not JSON. Text that is not UTF-8 stays as it is. `open` lists and maps stand around it.
+    pub(super) fn key_text(
+        &mut self,
+        out: &mut Vec<u8>,
+        token: Token<'_>,
+        reader: &mut Reader<'_>,
+        open: usize,
+        notes: &mut Notes,
+    ) -> Result<(), Fault> {
+        self.members.begin(out);
+        match token {
+            Token::Str(text) => out.extend_from_slice(text),
+            Token::Int(value) => text::integer(out, value),
+            Token::Float(value) if value.is_finite() => text::double(out, value),
+            Token::Float(value) => out.extend_from_slice(text::non_finite(value).as_bytes()),
+            Token::Bool(value) => boolean(out, value),
+            Token::Nil => out.extend_from_slice(b"null"),
+            Token::Bytes(_, bytes) => base64_simd::STANDARD.encode_append(bytes, out),
+            Token::Geo(text) => self.geojson(out, text, notes)?,
+            Token::List { count, .. } => return self.key_collection(out, reader, (count, Next::Element), open, notes),
+            Token::Map { count, .. } => return self.key_collection(out, reader, (count, Next::Key), open, notes),
+        }
+        Ok(())
+    }
+
+    fn key_collection(
+        &mut self,
+        out: &mut Vec<u8>,
+        reader: &mut Reader<'_>,
+        collection: (u32, Next),
+        open: usize,
+        notes: &mut Notes,
+    ) -> Result<(), Fault> {
+        self.open_keys = 1;
+        let limits = self.limits;
+        self.limits.max_depth = limits.max_depth.saturating_sub(open as u32);
+        let result = self.elements(out, reader, collection, notes);
+        self.limits = limits;
+        result.map_err(|(fault, _)| match fault {
+            Fault::TooDeep(_) => Fault::TooDeep(limits.max_depth),
+            fault => fault,
+        })
     }
 
     /// One token, or the end of the innermost list or map.

@@ -4,7 +4,7 @@ use crate::record::ParticleType;
 
 /// A fault of content: the frame was sound, what is in it cannot be read. It is answered 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{place} at byte {offset} of the message: {fault}")]
+#[error("{}: {fault}", At(*place, *offset))]
 pub struct RecordError {
     /// The part in which it is.
     pub place: Place,
@@ -22,6 +22,18 @@ impl RecordError {
     }
 }
 
+/// Where a fault is, with its offset if that says something.
+struct At(Place, u32);
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Place::Metadata(_) | Place::AvroField(_) => self.0.fmt(f),
+            place => write!(f, "{place} at byte {} of the message", self.1),
+        }
+    }
+}
+
 /// Part of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -35,6 +47,10 @@ pub enum Place {
     OpNumber(u16),
     /// A bin.
     Bin(BinName),
+    /// A part of the metadata, by its name in the formats. Its offset says nothing.
+    Metadata(&'static str),
+    /// A field of the Avro schema. Its offset says nothing.
+    AvroField(BinName),
     /// Behind the last op.
     End,
 }
@@ -52,6 +68,8 @@ impl std::fmt::Display for Place {
             Place::Field(kind) => return write!(f, "field of type {kind}"),
             Place::OpNumber(number) => return write!(f, "op number {number}"),
             Place::Bin(name) => return write!(f, "bin {name}"),
+            Place::Metadata(name) => return write!(f, "metadata \"{name}\""),
+            Place::AvroField(name) => return write!(f, "field {name} of the schema"),
             Place::End => "end",
         };
         f.write_str(name)
@@ -216,4 +234,95 @@ pub enum Fault {
     /// Text that is not UTF-8, where the format says `invalid-utf8: reject`.
     #[error("the text is not UTF-8, which `invalid-utf8: reject` does not let through")]
     InvalidText,
+    /// The schema has another type there.
+    #[error("the value is {value}, the schema wants {wanted}")]
+    AvroMismatch {
+        /// What it is, with its article.
+        value: &'static str,
+        /// What the schema has there.
+        wanted: AvroTypes,
+    },
+    /// A field of the schema without anything to write.
+    #[error("there is no value for field {0}, which has no default and cannot be null")]
+    AvroMissing(BinName),
+    /// A key of a map.
+    #[error("a key of the map is {0}, and keys are strings in Avro; stringify-map-keys: true makes it one")]
+    AvroKey(&'static str),
+    /// Bounds of `format::avro`.
+    #[error("fitting the record to the schema takes too long, or makes it too large")]
+    AvroWork,
+}
+
+impl Fault {
+    /// Whether the value is sound, and another type might take it.
+    pub(crate) const fn is_mismatch(&self) -> bool {
+        matches!(self, Fault::AvroMismatch { .. } | Fault::AvroMissing(_))
+    }
+}
+
+/// A set of Avro types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvroTypes(u16);
+
+impl AvroTypes {
+    /// No type.
+    pub const NONE: AvroTypes = AvroTypes(0);
+    /// `null`.
+    pub const NULL: AvroTypes = AvroTypes(1 << 0);
+    /// `boolean`.
+    pub const BOOLEAN: AvroTypes = AvroTypes(1 << 1);
+    /// `int`.
+    pub const INT: AvroTypes = AvroTypes(1 << 2);
+    /// `long`.
+    pub const LONG: AvroTypes = AvroTypes(1 << 3);
+    /// `float`.
+    pub const FLOAT: AvroTypes = AvroTypes(1 << 4);
+    /// `double`.
+    pub const DOUBLE: AvroTypes = AvroTypes(1 << 5);
+    /// `bytes`.
+    pub const BYTES: AvroTypes = AvroTypes(1 << 6);
+    /// `string`.
+    pub const STRING: AvroTypes = AvroTypes(1 << 7);
+    /// `fixed`.
+    pub const FIXED: AvroTypes = AvroTypes(1 << 8);
+    /// `enum`.
+    pub const ENUM: AvroTypes = AvroTypes(1 << 9);
+    /// `array`.
+    pub const ARRAY: AvroTypes = AvroTypes(1 << 10);
+    /// `map`.
+    pub const MAP: AvroTypes = AvroTypes(1 << 11);
+    /// `record`.
+    pub const RECORD: AvroTypes = AvroTypes(1 << 12);
+
+    /// In the order of their bits.
+    const NAMES: [&str; 13] = [
+        "null", "boolean", "int", "long", "float", "double", "bytes", "string", "fixed", "enum", "array", "map",
+        "record",
+    ];
+
+    /// Both sets.
+    pub const fn or(self, other: AvroTypes) -> AvroTypes {
+        AvroTypes(self.0 | other.0)
+    }
+}
+
+impl std::fmt::Display for AvroTypes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut left = self.0.count_ones();
+        if left == 0 {
+            return f.write_str("nothing");
+        }
+        for (place, name) in AvroTypes::NAMES.iter().enumerate() {
+            if self.0 >> place & 1 == 1 {
+                left -= 1;
+                let end = match left {
+                    0 => "",
+                    1 => " or ",
+                    _ => ", ",
+                };
+                write!(f, "{name}{end}")?;
+            }
+        }
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ mod error;
 mod identity;
 pub mod particle;
 
-pub use error::{BinName, Fault, Place, RecordError};
+pub use error::{AvroTypes, BinName, Fault, Place, RecordError};
 pub use identity::{Hex, Identity};
 pub use particle::{Particle, ParticleType};
 
@@ -208,6 +208,14 @@ impl<'a> Bins<'a> {
     pub const fn iter(&self) -> BinIter<'a> {
         BinIter { ops: self.ops }
     }
+
+    /// The bin that stands at `offset` of the message, as [`BinIter::offset`] gave it.
+    #[inline]
+    pub fn at(&self, offset: usize) -> Option<Bin<'a>> {
+        let mut ops = self.ops;
+        ops.take(offset.checked_sub(ops.offset())?)?;
+        read_op(&mut ops).ok().map(|(_, bin)| bin)
+    }
 }
 
 impl<'a> IntoIterator for Bins<'a> {
@@ -226,8 +234,9 @@ pub struct BinIter<'a> {
 }
 
 impl BinIter<'_> {
-    /// Where the op of the next bin begins in the message.
-    pub(crate) const fn offset(&self) -> usize {
+    /// Where the op of the next bin begins in the message; never 0.
+    #[inline]
+    pub const fn offset(&self) -> usize {
         self.ops.offset()
     }
 }
