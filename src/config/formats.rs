@@ -13,6 +13,9 @@ use crate::format::AvroSchema;
 /// Largest Avro schema.
 const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 
+/// Fields that a message names.
+const MAX_NAMED_FIELDS: usize = 5;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Json,
@@ -192,19 +195,34 @@ fn avro(context: &mut Context<'_>, view: &View<'_>, options: Options) -> Option<
             ("schema-file", text, Some(path))
         }
     };
-    match AvroSchema::parse(&text) {
-        Ok(schema) => Some(Avro {
-            schema,
-            schema_file: path,
-            metadata_key: options.metadata_key,
-            stringify_map_keys: options.stringify_map_keys,
-            invalid_utf8: options.text.invalid_utf8,
-        }),
+    let schema = match AvroSchema::parse(&text) {
+        Ok(schema) => schema,
         Err(message) => {
             view.fault(context, key, with_advice(message));
-            None
+            return None;
         }
+    };
+    if let Some(Err(message)) = options.metadata_key.as_deref().map(|key| schema.check_metadata_key(key)) {
+        view.fault(context, "metadata-key", with_advice(message));
+        return None;
     }
+    let needed = schema.fields_that_need_a_bin(options.metadata_key.as_deref());
+    if !needed.is_empty() {
+        let names = needed.iter().take(MAX_NAMED_FIELDS).map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+        let more = if needed.len() > MAX_NAMED_FIELDS { " and others" } else { "" };
+        let message = format!(
+            "{names}{more} cannot be null and have no default, so that no delete fits the schema, nor an update without \
+             such a bin: each would be answered as a content error; give them a default, or write [\"null\", ...] as the type"
+        );
+        view.warn(context, key, message);
+    }
+    Some(Avro {
+        schema,
+        schema_file: path,
+        metadata_key: options.metadata_key,
+        stringify_map_keys: options.stringify_map_keys,
+        invalid_utf8: options.text.invalid_utf8,
+    })
 }
 
 /// Every message says what to write; those of other modules may leave it to us.

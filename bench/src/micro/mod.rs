@@ -1,11 +1,15 @@
 //! `ringpost-bench micro`: the time and the allocations of the steps that every record takes, one at a time.
 
 mod allocations;
+mod rivals;
 mod samples;
 
-use ringpost::config::model::Format;
+use apache_avro::writer::datum::GenericDatumWriter;
+use ringpost::config::model::{Avro, BinSet, BinTransforms, Format, NameTransform};
+use ringpost::delivery::gzip::Gzip;
 use ringpost::delivery::window::AckWindow;
-use ringpost::format::{Formatter, Notes};
+use ringpost::format::{AvroSchema, Formatter, Notes};
+use ringpost::policy::transforms::Transformer;
 use ringpost::record::{DecodeLimits, RecordError, decode};
 use ringpost::wire::ack;
 use samples::Sample;
@@ -76,16 +80,31 @@ pub fn run(arguments: &MicroArgs) -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
+fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
     let limits = DecodeLimits { max_depth: 256 };
     let typed = Format::Json { stringify_map_keys: true, text: Default::default() };
     let flat = Format::FlatJson { metadata_key: "metadata".into(), stringify_map_keys: true, text: Default::default() };
+    let pack = Format::MessagePack { delete_metadata: false, invalid_utf8: Default::default() };
+    let text = rivals::schema(body)?;
+    let avro = Format::Avro(Avro {
+        schema: AvroSchema::parse(&text)?,
+        schema_file: None,
+        metadata_key: None,
+        stringify_map_keys: true,
+        invalid_utf8: Default::default(),
+    });
+    // Schema and writer live as long as the program: there are three.
+    let schema: &'static apache_avro::Schema = Box::leak(Box::new(apache_avro::Schema::parse_str(&text)?));
+    let writer = GenericDatumWriter::builder(schema).build()?;
     let record = decode(body)?;
     let encode = |format: &Format| -> Step<'_> {
         let (mut formatter, mut notes) = (Formatter::new(format, limits), Notes::default());
         Box::new(move |_, out| formatter.encode(black_box(&record), ARRIVAL_MS, out, &mut notes))
     };
-    let (mut formatter, mut notes) = (Formatter::new(&flat, limits), Notes::default());
+    let both = |format: &Format| -> Step<'_> {
+        let (mut formatter, mut notes) = (Formatter::new(format, limits), Notes::default());
+        Box::new(move |body, out| formatter.encode(&decode(body)?, ARRIVAL_MS, out, &mut notes))
+    };
     Ok(vec![
         (
             "decode",
@@ -97,14 +116,47 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, RecordError> {
         ),
         ("json", encode(&typed)),
         ("flat-json", encode(&flat)),
-        ("message-pack", encode(&Format::MessagePack { delete_metadata: false, invalid_utf8: Default::default() })),
+        ("message-pack", encode(&pack)),
+        ("avro", encode(&avro)),
         ("xdr", encode(&Format::Xdr)),
-        (
-            "decode + flat-json",
-            Box::new(move |body, out| formatter.encode(&decode(body)?, ARRIVAL_MS, out, &mut notes)),
-        ),
+        ("bin-transforms", transform()?),
+        ("gzip of flat-json", zip(body, &flat, limits)?),
         ("ack window", ack_window()),
+        // The same from the message's bytes on, each beside the library that is known for it.
+        ("decode + json", both(&typed)),
+        ("decode + flat-json", both(&flat)),
+        ("  by serde_json", Box::new(rivals::serde_json)),
+        ("decode + message-pack", both(&pack)),
+        ("  by rmp-serde", Box::new(rivals::rmp_serde)),
+        ("decode + avro", both(&avro)),
+        ("  by apache-avro", Box::new(move |body, out| rivals::apache_avro(&writer, body, out))),
     ])
+}
+
+/// A prefix for every bin but one, which is dropped; the names are remembered after the first record.
+fn transform<'a>() -> Result<Step<'a>, Box<dyn Error>> {
+    let prefix = NameTransform::Regex { pattern: "^".into(), replacement: "app_".into() };
+    let config = BinTransforms {
+        exclude: Some(BinSet::Specified(vec!["score".into()])),
+        transforms: vec![prefix],
+        ..BinTransforms::default()
+    };
+    let mut transformer = Transformer::new(&config)?;
+    Ok(Box::new(move |body, _| {
+        black_box(transformer.apply(&decode(body)?)?);
+        Ok(())
+    }))
+}
+
+/// The body of one record, compressed.
+fn zip<'a>(body: &[u8], format: &Format, limits: DecodeLimits) -> Result<Step<'a>, RecordError> {
+    let mut plain = Vec::new();
+    Formatter::new(format, limits).encode(&decode(body)?, ARRIVAL_MS, &mut plain, &mut Notes::default())?;
+    let mut gzip = Gzip::default();
+    Ok(Box::new(move |_, out| {
+        out.extend_from_slice(&gzip.compress(&plain).unwrap_or_default());
+        Ok(())
+    }))
 }
 
 /// A record's place in its connection's window, its code, and its ack: deliveries of a batch end in reverse order, the
@@ -171,10 +223,10 @@ fn turns(step: &mut Step<'_>, body: &[u8], out: &mut Vec<u8>, count: u64) -> Res
 }
 
 fn print_table(measurements: &[Measurement]) {
-    println!("step                record           frame B  body B   min ns  median ns  allocations");
+    println!("step                   record           frame B  body B   min ns  median ns  allocations");
     for line in measurements {
         println!(
-            "{:<19} {:<15} {:>8} {:>7} {:>8.0} {:>10.0} {:>12.4}",
+            "{:<22} {:<15} {:>8} {:>7} {:>8.0} {:>10.0} {:>12.4}",
             line.step,
             line.record,
             line.message_bytes,

@@ -86,48 +86,58 @@ fn rule(config: &Config, table: &ProfileTable, profile: &Profile) -> Option<Rule
     })
 }
 
+/// The destinations of an executor, and their URLs.
+fn delivery(
+    config: &Config,
+    shared: &SharedLimits,
+    index: usize,
+) -> Result<(Vec<Destination>, Vec<Endpoint>), TargetError> {
+    let mut destinations = Vec::new();
+    let mut endpoints = Vec::new();
+    for destination in &config.destinations {
+        let first = endpoints.len();
+        for url in &destination.urls {
+            let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
+            endpoints.push(Endpoint {
+                destination: destinations.len(),
+                target: Rc::new(Target::new(url, &destination.headers)?),
+                url: url.to_string(),
+                queue: VecDeque::new(),
+                queued: Lease::new(queue.clone()),
+                in_flight: 0,
+                ready: Vec::new(),
+                connecting: 0,
+                open: 0,
+                draining: 0,
+                share: share(destination.max_connections_per_endpoint, index, shared.executors),
+                breaker: Default::default(),
+                touched: false,
+            });
+        }
+        destinations.push(Destination {
+            name: destination.name.clone(),
+            endpoints: (first..endpoints.len()).collect(),
+            turn: 0,
+            protocol: destination.protocol,
+            call_timeout: destination.call_timeout,
+            connect_timeout: destination.connect_timeout,
+            streams: destination.http2_max_concurrent_streams as usize,
+            success: destination.success,
+            permanent: destination.permanent,
+            gzip_above: destination.gzip_above,
+            calls: Chain::default(),
+        });
+    }
+    Ok((destinations, endpoints))
+}
+
 impl Engine {
     /// The engine of executor `index`.
     pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, SetupError> {
         let policy = Policy::new(&config.rules);
         let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
         let rules = policy.table.profiles().map(|(_, profile)| rule(config, &policy.table, profile)).collect();
-        let mut destinations = Vec::new();
-        let mut endpoints = Vec::new();
-        for destination in &config.destinations {
-            let first = endpoints.len();
-            for url in &destination.urls {
-                let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
-                endpoints.push(Endpoint {
-                    destination: destinations.len(),
-                    target: Rc::new(Target::new(url, &destination.headers)?),
-                    url: url.to_string(),
-                    queue: VecDeque::new(),
-                    queued: Lease::new(queue.clone()),
-                    in_flight: 0,
-                    ready: Vec::new(),
-                    connecting: 0,
-                    open: 0,
-                    draining: 0,
-                    share: share(destination.max_connections_per_endpoint, index, shared.executors),
-                    breaker: Default::default(),
-                    touched: false,
-                });
-            }
-            destinations.push(Destination {
-                name: destination.name.clone(),
-                endpoints: (first..endpoints.len()).collect(),
-                turn: 0,
-                protocol: destination.protocol,
-                call_timeout: destination.call_timeout,
-                connect_timeout: destination.connect_timeout,
-                streams: destination.http2_max_concurrent_streams as usize,
-                success: destination.success,
-                permanent: destination.permanent,
-                gzip_above: destination.gzip_above,
-                calls: Chain::default(),
-            });
-        }
+        let (destinations, endpoints) = delivery(config, shared, index)?;
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),

@@ -1,0 +1,335 @@
+//! Every file of `examples/` is started, and does what its first lines promise.
+//!
+//! The files are taken as they are, but for ports, the sinks' addresses and the places of files, which are those of the
+//! test. Bodies are read by libraries that share nothing with the encoders.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
+mod support;
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ringpost_load::sink::{Behaviour, LoggedRequest, SinkConfig, SinkHandle};
+use serde_json::{Value, json};
+use support::*;
+
+/// Requests that a sink keeps.
+const LOGGED: usize = 64;
+
+/// One example at work.
+struct Example {
+    process: Process,
+    /// By the port in the file: 9000, 9001, 9002.
+    sinks: Vec<SinkHandle>,
+    /// Where 8901 and 8911 listen.
+    ports: [u16; 2],
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+impl Example {
+    #[track_caller]
+    fn start(name: &str) -> Example {
+        let mut text = std::fs::read_to_string(root().join(name)).unwrap();
+        let sink = |address: &str| {
+            let address: SocketAddr = address.replace('#', &free_port().to_string()).parse().unwrap();
+            let config =
+                SinkConfig { address, behaviour: Behaviour::default(), log_requests: LOGGED, ..SinkConfig::default() };
+            ringpost_load::sink::Sink::spawn(config).unwrap()
+        };
+        let sinks = vec![sink("127.0.0.1:#"), sink("127.0.0.1:#"), sink("[::1]:#")];
+        let ports = [free_port(), free_port()];
+        for (from, to) in [
+            // The other port of all-settings.yml.
+            ("8902", free_port().to_string()),
+            ("127.0.0.1:9000", sinks[0].addr().to_string()),
+            ("127.0.0.1:9001", sinks[1].addr().to_string()),
+            ("[::1]:9002", sinks[2].addr().to_string()),
+            ("8901", ports[0].to_string()),
+            ("8911", ports[1].to_string()),
+            ("cores: all ", "cores: 1 ".to_owned()),
+            ("pin: true", "pin: false".to_owned()),
+            ("/var/lib/ringpost/", String::new()),
+        ] {
+            text = text.replace(from, &to);
+        }
+        if !text.contains("\nexecutors:") {
+            text.push_str("\nexecutors: { cores: 1, pin: false }\n");
+        }
+        let folder = folder();
+        let log = folder.join("ringpost.log");
+        match text.find("  file: /var/log") {
+            Some(at) => {
+                let end = at + text[at..].find('\n').unwrap();
+                text.replace_range(at..end, &format!("  file: {}", log.display()));
+            }
+            None => text.push_str(&format!("\nlogging: {{ file: {} }}\n", log.display())),
+        }
+        std::fs::create_dir(folder.join("schemas")).unwrap();
+        for file in std::fs::read_dir(root().join("schemas")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), folder.join("schemas").join(file.file_name())).unwrap();
+        }
+        std::fs::write(folder.join("ringpost.yml"), text).unwrap();
+        let mut process = spawn_in(folder, ports[0], |_| {});
+        process.wait_listening();
+        Example { process, sinks, ports }
+    }
+
+    /// Sends records `first` to `first + count` to a port; their codes.
+    #[track_caller]
+    fn send(&self, port: usize, first: u64, count: u64) -> Vec<u8> {
+        let mut client = client(SocketAddr::from(([127, 0, 0, 1], self.ports[port])));
+        client.send_frame(&frames(first, count)).unwrap();
+        acks(&mut client, count as usize)
+    }
+
+    /// Sends one frame; its code.
+    #[track_caller]
+    fn send_frame(&self, frame: &[u8]) -> u8 {
+        let mut client = client(SocketAddr::from(([127, 0, 0, 1], self.ports[0])));
+        client.send_frame(frame).unwrap();
+        client.read_ack().unwrap()
+    }
+
+    fn requests(&self, sink: usize) -> Vec<LoggedRequest> {
+        self.sinks[sink].ledger().requests(0)
+    }
+
+    /// The only request of a sink.
+    #[track_caller]
+    fn only(&self, sink: usize) -> LoggedRequest {
+        let mut requests = self.requests(sink);
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        requests.remove(0)
+    }
+
+    #[track_caller]
+    fn end(mut self) {
+        self.process.stop();
+    }
+}
+
+#[track_caller]
+fn object(request: &LoggedRequest) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+#[track_caller]
+fn sequence(request: &LoggedRequest) -> u64 {
+    object(request)["seq"].as_u64().unwrap()
+}
+
+#[test]
+fn no_example_is_left_out() {
+    let tested = include_str!("e2e_examples.rs");
+    for file in std::fs::read_dir(root()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".yml") {
+            assert!(tested.contains(&format!("Example::start(\"{name}\")")), "{name} is not exercised");
+        }
+    }
+}
+
+#[test]
+fn the_least_configuration_delivers_flat_json() {
+    let example = Example::start("minimal.yml");
+    assert_eq!(example.send(0, 0, 3), [0, 0, 0]);
+    let mut seen: Vec<u64> = example.requests(0).iter().map(sequence).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+    example.end();
+}
+
+#[test]
+fn all_settings_together_make_compressed_batches() {
+    let example = Example::start("all-settings.yml");
+    assert_eq!(example.send(0, 0, 25), [0; 25]);
+    let request = example.only(0);
+    assert_eq!((request.header("content-encoding"), request.header("x-operation")), (Some("gzip"), Some("write")));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).unwrap();
+    let records: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let seen: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seen, (0..25).collect::<Vec<_>>());
+    example.end();
+}
+
+#[test]
+fn two_destinations_get_every_record() {
+    let example = Example::start("two-destinations.yml");
+    assert_eq!(example.send(0, 0, 10), [0; 10]);
+    assert_eq!(example.send(1, 10, 2), [0; 2]);
+    let billing = example.requests(0).len() + example.requests(1).len();
+    assert_eq!((billing, example.requests(2).len()), (12, 12));
+    assert_eq!(object(&example.requests(2)[0])["msg"], "write");
+    example.end();
+}
+
+#[test]
+fn message_pack_is_read_by_another_library() {
+    let example = Example::start("message-pack.yml");
+    assert_eq!(example.send(0, 7, 1), [0]);
+    let request = example.only(0);
+    assert_eq!(request.header("content-type"), Some("application/x-msgpack"));
+    let message = rmpv::decode::read_value(&mut &request.body[..]).unwrap();
+    let parts = message.as_array().unwrap();
+    assert_eq!((parts[0].as_u64(), parts[1].as_u64()), (Some(1), Some(1)));
+    let bins = parts[2][4].as_array().unwrap();
+    let seq = bins.iter().find(|bin| bin[0].as_str() == Some("seq")).unwrap();
+    assert_eq!((seq[1].as_u64(), seq[3].as_u64()), (Some(1), Some(7)));
+    example.end();
+}
+
+#[test]
+fn avro_is_read_by_another_library() {
+    use apache_avro::types::Value as Avro;
+    let example = Example::start("avro.yml");
+    assert_eq!(example.send(0, 7, 1), [0]);
+    let request = example.only(0);
+    assert_eq!(request.header("content-type"), Some("application/avro"));
+    let text = std::fs::read_to_string(root().join("schemas/row.avsc")).unwrap();
+    let schema = apache_avro::Schema::parse_str(&text).unwrap();
+    let mut body = &request.body[..];
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema).build().unwrap();
+    let Avro::Record(fields) = reader.read_value(&mut body).unwrap() else { panic!() };
+    assert!(body.is_empty());
+    let field = |name: &str| &fields.iter().find(|(field, _)| field == name).unwrap().1;
+    assert_eq!(field("seq"), &Avro::Union(1, Box::new(Avro::Long(7))));
+    let Avro::Record(metadata) = field("metadata") else { panic!() };
+    assert_eq!(metadata[0], ("namespace".to_owned(), Avro::String("test".to_owned())));
+    assert_eq!(metadata[4], ("msg".to_owned(), Avro::Enum(0, "write".to_owned())));
+    example.end();
+}
+
+#[test]
+fn frames_pass_as_they_are() {
+    let example = Example::start("xdr-proxy.yml");
+    let frame = frames(7, 1);
+    assert_eq!(example.send_frame(&frame), 0);
+    let request = example.only(0);
+    assert_eq!(request.body, frame);
+    assert_eq!(request.header("content-type"), Some("application/octet-stream"));
+    example.end();
+}
+
+#[test]
+fn batches_are_compressed_lines() {
+    let example = Example::start("batching.yml");
+    assert_eq!(example.send(0, 0, 150), [0; 150]);
+    let mut seen = Vec::new();
+    for request in example.requests(0) {
+        assert_eq!(request.header("content-type"), Some("application/x-ndjson"));
+        assert_eq!((request.header("content-encoding"), request.path.as_str()), (Some("gzip"), "/bulk"));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&request.body[..]).read_to_string(&mut text).unwrap();
+        assert!(text.ends_with('\n'));
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap());
+        let before = seen.len();
+        seen.extend(lines);
+        assert!(seen.len() - before <= 100);
+    }
+    assert_eq!(seen, (0..150).collect::<Vec<_>>());
+    assert_eq!(example.requests(0).len(), 2);
+    example.end();
+}
+
+#[test]
+fn headers_are_those_of_the_file_and_of_the_record() {
+    let example = Example::start("headers.yml");
+    assert_eq!(example.send(0, 7, 1), [0]);
+    let request = example.only(0);
+    let metadata = &object(&request)["metadata"];
+    let expected = [
+        ("x-api-key", json!("only-an-example")),
+        ("x-team", json!("payments")),
+        ("x-namespace", metadata["namespace"].clone()),
+        ("x-set", metadata["set"].clone()),
+        ("x-operation", json!("write")),
+        ("x-updated", json!(metadata["lut"].to_string())),
+        ("x-generation", json!(metadata["gen"].to_string())),
+        ("aerospike-digest", metadata["digest"].clone()),
+    ];
+    for (name, value) in expected {
+        assert_eq!(request.header(name).map(Value::from), Some(value), "{name}");
+    }
+    let name = request.header("x-name").unwrap();
+    assert_eq!(Value::from(name.replace("%20", " ")), object(&request)["name"]);
+    example.end();
+}
+
+#[test]
+fn bins_have_their_new_names() {
+    let example = Example::start("bin-transforms.yml");
+    assert_eq!(example.send(0, 7, 1), [0]);
+    let record = object(&example.only(0));
+    let names: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["metadata", "APP_SEQ", "APP_NAME", "amount", "APP_ACTIVE"]);
+    assert_eq!(record["APP_SEQ"], 7);
+    example.end();
+}
+
+#[test]
+fn a_set_has_its_own_route_and_the_format_of_its_namespace() {
+    use ringpost_load::record::{Generator, RecordSpec};
+    let example = Example::start("namespaces.yml");
+    let frame = |namespace: &str, set: &str| {
+        let spec = RecordSpec { namespace: namespace.into(), set: set.into(), ..RecordSpec::default() };
+        Generator::new(&spec).unwrap().frame(1)
+    };
+    for (namespace, set) in [("test", "demo"), ("test", "scratch"), ("test", "other"), ("more", "demo")] {
+        assert_eq!(example.send_frame(&frame(namespace, set)), 0, "{namespace} {set}");
+    }
+    assert_eq!(object(&example.only(1))["metadata"]["set"], "demo");
+    let events = example.requests(0);
+    assert_eq!(events.len(), 2, "scratch is not delivered");
+    assert_eq!(object(&events[0])["metadata"]["set"], "other");
+    assert_eq!(object(&events[1])["key"][0], "more");
+    example.end();
+}
+
+#[test]
+fn each_port_has_its_own_destination_and_acks() {
+    let example = Example::start("ports.yml");
+    example.sinks[1].down().unwrap();
+    assert_eq!(example.send(0, 0, 2), [0, 0]);
+    assert_eq!(example.send(1, 2, 1), [11]);
+    assert_eq!(example.requests(0).len(), 2);
+    example.end();
+}
+
+#[test]
+fn rejected_records_are_kept() {
+    let example = Example::start("rejected-records.yml");
+    let mut frame = frames(7, 1);
+    let at = frame.windows(4).position(|four| four == b"demo").unwrap();
+    frame[at] = 0xff;
+    assert_eq!(example.send_frame(&frame), 10);
+    assert_eq!(example.send(0, 8, 1), [0]);
+    let kept = std::fs::read_to_string(example.process.folder.join("rejected.jsonl")).unwrap();
+    let line: Value = serde_json::from_str(kept.trim_end()).unwrap();
+    let bytes = base64_simd::STANDARD.decode_to_vec(line["frame"].as_str().unwrap()).unwrap();
+    assert_eq!(bytes, frame);
+    assert_eq!(example.requests(0).len(), 1);
+    example.end();
+}
+
+#[test]
+fn a_function_says_what_it_will_never_take() {
+    let example = Example::start("serverless.yml");
+    assert_eq!(example.send(0, 7, 1), [0]);
+    assert_eq!(example.only(0).path, "/default/changes");
+    example.sinks[0].set_behaviour(Behaviour { error_probability: 1.0, error_status: 400, ..Behaviour::default() });
+    assert_eq!(example.send(0, 8, 1), [10]);
+    example.end();
+}
