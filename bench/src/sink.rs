@@ -98,6 +98,7 @@ fn behaviour(arguments: &SinkArgs) -> Behaviour {
         body_bytes: arguments.body,
         error_probability: arguments.error_probability,
         error_status: arguments.error_status,
+        poison: None,
         latency: (shortest, longest),
         fault: arguments.fault.map(Fault::from),
         fault_probability: arguments.fault_probability,
@@ -164,6 +165,8 @@ fn json(report: &SinkReport) -> serde_json::Value {
         stats.by_status.iter().map(|(status, count)| (status.to_string(), (*count).into())).collect();
     serde_json::json!({
         "requests": stats.requests,
+        "records": stats.records,
+        "batches": stats.batches,
         "body_bytes": stats.body_bytes,
         "succeeded": stats.succeeded,
         "records_delivered": stats.delivered,
@@ -182,6 +185,7 @@ fn print_table(report: &SinkReport) {
         "requests {}, answered with success {}, connections {}",
         stats.requests, stats.succeeded, stats.connections
     );
+    println!("records received {}, requests with several {}", stats.records, stats.batches);
     println!("records delivered {}, duplicates {}", stats.delivered, stats.duplicates);
     println!("unidentified {}, corrupt {}", stats.unidentified, stats.corrupt);
     for (status, count) in &stats.by_status {

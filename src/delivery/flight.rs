@@ -39,6 +39,8 @@ pub struct Flight {
     pub answered: bool,
     /// A destination said that it will never take this.
     pub refused_for_good: bool,
+    /// One said so of a batch. What is left of that may be one record, of which nothing was said.
+    pub refused_as_batch: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
@@ -68,6 +70,7 @@ impl Flight {
             pending: 0,
             answered: false,
             refused_for_good: false,
+            refused_as_batch: false,
             first: None,
             links: Links::default(),
         }
@@ -145,6 +148,13 @@ pub struct Attempt {
     pub sibling: Option<Key>,
     /// Place among the calls of its destination.
     pub links: Links,
+}
+
+impl Attempt {
+    /// Whether its destination will never take what was sent, and that was more than one record.
+    pub fn refuses_batch(&self) -> bool {
+        self.refused_for_good && self.digest.is_none()
+    }
 }
 
 impl Linked for Attempt {

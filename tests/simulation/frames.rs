@@ -16,6 +16,8 @@ pub enum Class {
     Skip,
     /// A message whose content cannot be decoded: 10.
     Bad,
+    /// A message with a bin that cannot be read: that is seen when half of its body is written.
+    BadBin,
     /// A compressed frame whose content cannot be inflated: 10.
     BadCompressed,
 }
@@ -25,12 +27,8 @@ impl Class {
         matches!(self, Class::Write | Class::Delete | Class::Compressed | Class::Large(_))
     }
 
-    pub fn allows(self, code: u8) -> bool {
-        match self {
-            Class::Bad | Class::BadCompressed => matches!(code, 10 | 18),
-            Class::Skip => matches!(code, 0 | 18),
-            _ => matches!(code, 0 | 11 | 18),
-        }
+    pub fn is_bad(self) -> bool {
+        matches!(self, Class::Bad | Class::BadBin | Class::BadCompressed)
     }
 }
 
@@ -46,37 +44,46 @@ pub fn frame_of(digest: &[u8]) -> Option<u64> {
     (digest.len() == 20 && digest[8..] == [0xA5; 12]).then_some(number)
 }
 
-/// The frame that a flat JSON body is of; checks that the body is whole and is that frame's.
-pub fn frame_of_body(body: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(body).ok()?;
-    let json: serde_json::Value = serde_json::from_str(text).ok()?;
-    let metadata = json.get("metadata")?;
-    let bytes = base64_simd::STANDARD.decode_to_vec(metadata.get("digest")?.as_str()?).ok()?;
-    let frame = frame_of(&bytes)?;
-    let is_write = metadata.get("msg")?.as_str()? == "write";
-    (!is_write || json.get("f")?.as_u64()? == frame).then_some(frame)
+/// The frame that these bytes are of, by the digest or what a frame without one has instead.
+pub fn frame_in(bytes: &[u8]) -> Option<u64> {
+    // The last place of several: the number may end in the same byte.
+    let at = bytes.windows(12).rposition(|window| window == [0xA5; 12])?;
+    frame_of(bytes.get(at.checked_sub(8)?..at + 12)?)
 }
 
-pub fn encode(frame: u64, class: Class, out: &mut Vec<u8>) {
+pub fn encode(frame: u64, class: Class, names: (&str, &str), out: &mut Vec<u8>) {
     match class {
-        Class::Write => message(frame, b"s", 12, false, out),
-        Class::Large(bytes) => message(frame, b"s", bytes, false, out),
-        Class::Skip => message(frame, b"<ERO~MRT", 5, false, out),
-        Class::Delete => message(frame, b"s", 0, true, out),
+        Class::Write => message(frame, names, 12, false, out),
+        Class::Large(bytes) => message(frame, names, bytes, false, out),
+        Class::Skip => message(frame, (names.0, "<ERO~MRT"), 5, false, out),
+        Class::Delete => message(frame, names, 0, true, out),
         Class::Compressed => {
             let mut plain = Vec::new();
-            message(frame, b"s", 100, false, &mut plain);
+            message(frame, names, 100, false, &mut plain);
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(&plain).unwrap();
             compressed(plain.len() as u64, &encoder.finish().unwrap(), out);
         }
         Class::Bad => {
             let start = out.len();
-            message(frame, b"s", 12, false, out);
-            // One more field than there is.
+            message(frame, names, 12, false, out);
+            // More fields than there are.
             out[start + 27] += 9;
         }
-        Class::BadCompressed => compressed(200, &[0x55; 40], out),
+        Class::BadBin => {
+            let start = out.len();
+            message(frame, names, 12, false, out);
+            // The last bin becomes a list of nothing that a list is made of.
+            let particle = out.len() - (12 + 1 + 3);
+            assert_eq!(out[start..][particle - start], 3);
+            out[particle] = 20;
+        }
+        Class::BadCompressed => {
+            let mut stream = vec![0x55; 10];
+            stream.extend_from_slice(&digest(frame));
+            stream.extend_from_slice(&[0x55; 10]);
+            compressed(200, &stream, out);
+        }
     }
 }
 
@@ -93,17 +100,20 @@ fn header(kind: u8, size: usize, out: &mut Vec<u8>) {
     out[at + 1] = kind;
 }
 
-fn message(frame: u64, set: &[u8], text: usize, delete: bool, out: &mut Vec<u8>) {
+fn message(frame: u64, names: (&str, &str), text: usize, delete: bool, out: &mut Vec<u8>) {
+    let (namespace, set) = names;
     let mut body = Vec::with_capacity(text + 160);
     body.extend_from_slice(&[22, 0x10, if delete { 0x03 } else { 0x01 }, if delete { 0 } else { 0x10 }, 0, 0]);
     body.extend_from_slice(&1u32.to_be_bytes());
     body.extend_from_slice(&u32::MAX.to_be_bytes());
     body.extend_from_slice(&0u32.to_be_bytes());
-    body.extend_from_slice(&4u16.to_be_bytes());
+    body.extend_from_slice(&(if set.is_empty() { 3u16 } else { 4 }).to_be_bytes());
     body.extend_from_slice(&(if delete { 0u16 } else { 2 }).to_be_bytes());
-    field(0, b"test", &mut body);
+    field(0, namespace.as_bytes(), &mut body);
     field(4, &digest(frame), &mut body);
-    field(1, set, &mut body);
+    if !set.is_empty() {
+        field(1, set.as_bytes(), &mut body);
+    }
     field(14, &500_000_000_000u64.to_be_bytes(), &mut body);
     if !delete {
         bin(b"f", 1, &frame.to_be_bytes(), &mut body);

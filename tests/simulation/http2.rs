@@ -165,14 +165,13 @@ impl World {
             return self.after(delay, Event::Act(server, Act::Window { stream, bytes }));
         }
         let body = state.streams.remove(&stream).unwrap_or_default();
-        let frame = self.server_requested(server, stream, &body);
+        let request = self.server_requested(server, stream, None, &body);
         if let Some(state) = self.servers[server].http2.as_mut() {
-            state.waiting.insert(stream, frame);
+            state.waiting.insert(stream, request);
         }
     }
 
     pub fn http2_react(&mut self, server: usize, stream: u32, request: Option<usize>, reaction: Reaction) {
-        let destination = self.endpoints[self.servers[server].endpoint].destination;
         let with_body = self.random.chance(30);
         let entry = &mut self.servers[server];
         let Some(state) = entry.http2.as_mut() else { return };
@@ -197,7 +196,7 @@ impl World {
             Reaction::Refuse => {
                 entry.send(&frame(kind::RST_STREAM, 0, stream, &7u32.to_be_bytes()));
                 if let Some(request) = request {
-                    self.ledger.excused(request, destination);
+                    self.ledger.excused(request);
                 }
             }
             Reaction::Reset => entry.send(&frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes())),
@@ -212,18 +211,16 @@ impl World {
     }
 
     fn http2_answer(&mut self, server: usize, stream: u32, request: Option<usize>, status: u16, with_body: bool) {
-        let success = request.filter(|_| (200..300).contains(&status));
         let flags = if with_body { END_HEADERS } else { END_HEADERS | END_STREAM };
         let mut bytes = frame(kind::HEADERS, flags, stream, &status_block(status));
         if with_body {
             bytes.extend(frame(kind::DATA, END_STREAM, stream, b"some text"));
         }
-        self.servers[server].send_success(&bytes, success);
+        self.servers[server].send_answer(&bytes, request, status);
     }
 
     /// No stream above `last` was or will be looked at; the others are answered, then the connection ends.
     fn http2_go_away(&mut self, server: usize, last: u32) {
-        let destination = self.endpoints[self.servers[server].endpoint].destination;
         let delay = self.random.between(1, 300) * MS;
         let Some(state) = self.servers[server].http2.as_mut() else { return };
         if state.gone_above.is_some_and(|before| before <= last) {
@@ -235,7 +232,7 @@ impl World {
         let refused = state.waiting.split_off(&(last + 1));
         state.streams.split_off(&(last + 1));
         for request in refused.into_values().flatten() {
-            self.ledger.excused(request, destination);
+            self.ledger.excused(request);
         }
         let payload = (u64::from(last) << 32).to_be_bytes();
         self.servers[server].send(&frame(kind::GOAWAY, 0, 0, &payload));

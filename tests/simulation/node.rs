@@ -6,6 +6,7 @@ use super::frames::{self, Class};
 use super::pipe::Read;
 use super::random::Random;
 use super::scenario::{MS, SECOND, Scenario};
+use super::settings::NAMES;
 use super::world::{Event, Far, World};
 
 /// An ack's bytes, but for its code.
@@ -24,6 +25,8 @@ enum Manner {
 #[derive(Debug)]
 pub struct Node {
     pub link: Option<usize>,
+    /// Place in [`super::settings::PORTS`] of the port that it connects to.
+    pub port: usize,
     /// Frames without a code, in the order of sending.
     outstanding: VecDeque<usize>,
     /// Records to send again.
@@ -50,6 +53,7 @@ impl Node {
     pub fn new(scenario: &Scenario, random: &mut Random) -> Node {
         Node {
             link: None,
+            port: random.size(0, 1),
             outstanding: VecDeque::new(),
             backlog: VecDeque::new(),
             out: Vec::new(),
@@ -145,7 +149,7 @@ impl World {
             4 => {
                 // The start of a frame, and then nothing.
                 let mut half = Vec::new();
-                frames::encode(u64::MAX, Class::Write, &mut half);
+                frames::encode(u64::MAX, Class::Write, NAMES[0], &mut half);
                 let cut = self.random.size(1, half.len() - 1);
                 self.nodes[node].out.extend_from_slice(&half[..cut]);
                 self.nodes[node].manner = Manner::Silent;
@@ -179,10 +183,13 @@ impl World {
                 break;
             }
             let Some(record) = self.node_next_record(node) else { break };
-            let frame = self.ledger.new_frame(record);
+            let Some(link) = self.nodes[node].link else { break };
+            let frame = self.ledger.new_frame(record, link);
+            let kind = self.ledger.kind(frame);
             let entry = &mut self.nodes[node];
             let before = entry.out.len();
-            frames::encode(frame as u64, self.ledger.records[record].class, &mut entry.out);
+            let names = (kind.namespace, kind.set);
+            frames::encode(frame as u64, self.ledger.records[record].class, names, &mut entry.out);
             entry.produced += (entry.out.len() - before) as u64;
             entry.ends.push_back((entry.produced, frame));
             entry.outstanding.push_back(frame);
@@ -201,14 +208,18 @@ impl World {
         let large = self.scenario.large;
         let class = match self.random.below(20) {
             0 => Class::Skip,
-            1 => Class::Bad,
-            2 => Class::BadCompressed,
+            1 => self.random.pick(&[Class::Bad, Class::BadBin]),
+            2 => self.random.pick(&[Class::BadCompressed, Class::BadBin]),
             3 | 4 => Class::Delete,
             5 | 6 => Class::Compressed,
             7 => Class::Large(self.random.size(100, large)),
             _ => Class::Write,
         };
-        Some(self.ledger.new_record(class))
+        // Most are of one kind, or no batch would ever be full.
+        let name = if self.random.chance(60) { node % NAMES.len() } else { self.random.size(0, NAMES.len() - 1) };
+        let kind = self.nodes[node].port * NAMES.len() + name;
+        let poison = self.random.chance(10);
+        Some(self.ledger.new_record(class, kind, poison))
     }
 
     /// Writes in pieces that nobody can foresee.
@@ -284,8 +295,8 @@ impl World {
             self.log("ack", [node as u64, frame as u64, u64::from(code)]);
             self.ledger.acked(frame, code);
             self.nodes[node].last_ack = self.now;
-            if !matches!(code, 0 | 10) {
-                let record = self.ledger.frames[frame].record;
+            let record = self.ledger.frames[frame].record;
+            if !self.ledger.records[record].done {
                 self.nodes[node].backlog.push_back(record);
                 self.nodes[node].rests_until = self.now + self.random.pick(&[0, 5, 50]) * MS;
             }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, Cores, Destination, Executors, Format, Headers, Limits, LogFormat, Logging, Protocol, Routing, Rules,
-    Service, StatusSet, Url,
+    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, Limits, LogFormat, Logging,
+    Protocol, Rejected, Service, StatusSet, Url,
 };
 
 use super::random::Random;
+use super::rejected::{DISKS, Disk};
+use super::settings::{self, Draw, Kind, PORTS};
 
 pub const MS: u64 = 1_000_000;
 pub const SECOND: u64 = 1_000 * MS;
@@ -15,6 +17,12 @@ pub const SECOND: u64 = 1_000 * MS;
 #[derive(Debug)]
 pub struct Scenario {
     pub config: Config,
+    /// What holds for each kind of record.
+    pub kinds: Vec<Kind>,
+    /// Some records are put in batches.
+    pub batches: bool,
+    /// How `rejected-file` behaves, if there is one.
+    pub disk: Disk,
     pub engines: usize,
     pub nodes: usize,
     /// New records per node at most.
@@ -40,8 +48,12 @@ impl Scenario {
     pub fn new(random: &mut Random) -> Scenario {
         let engines = random.size(1, 3);
         let nodes = random.size(1, 4);
-        let destinations: Vec<Destination> = (0..random.size(1, 2)).map(|index| destination(index, random)).collect();
+        let destinations: Vec<Destination> = (0..random.size(1, 3)).map(|index| destination(index, random)).collect();
         let large = random.pick(&[500, 4_000, 40_000, 150_000]);
+        let batches = random.chance(75);
+        let draw = Draw { destinations: destinations.len(), batches, levels: random.chance(60), large: large > 4_000 };
+        let rules = draw.rules(random);
+        let kept = random.chance(60);
         let deadline = random.between(1_000, 3_000);
         let limits = Limits {
             record_deadline: Duration::from_millis(deadline),
@@ -54,20 +66,13 @@ impl Scenario {
         let config = Config {
             service: Service {
                 addresses: Vec::new(),
-                ports: vec![8080],
+                ports: PORTS.to_vec(),
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
                 socket_receive_buffer_bytes: None,
             },
-            rules: Rules::same_for_all(
-                Routing::Destinations((0..destinations.len()).collect()),
-                Format::FlatJson {
-                    metadata_key: "metadata".to_owned(),
-                    stringify_map_keys: true,
-                    text: Default::default(),
-                },
-            ),
-            content_errors: Default::default(),
-            rejected: None,
+            rules,
+            content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
+            rejected: kept.then(|| Rejected { file: "rejected".into(), max_bytes: 1 << 30 }),
             destinations,
             logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
             executors: Executors {
@@ -83,17 +88,21 @@ impl Scenario {
         let drain_all_at = random.chance(30).then(|| SECOND + random.between(200, 6_000) * MS);
         let drain_one_at = (engines > 1 && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
         Scenario {
+            kinds: settings::kinds(&config.rules),
+            batches,
+            disk: random.pick(&DISKS),
             config,
             engines,
             nodes,
             records: random.size(20, 250),
             outstanding: random.pick(&[1, 10, 100, 1_000]),
             large,
-            scratch: random.pick(&[1_000, 16 << 10, 256 << 10]),
+            // A large record comes in a few reads, or it would wait for its turn as often.
+            scratch: random.pick(if large > 4_000 { &[16 << 10, 256 << 10] } else { &[1_000, 16 << 10] }),
             heal_at,
             drain_all_at,
             drain_one_at,
-            unkind: random.pick(&[0, 1, 3]),
+            unkind: random.pick(&[0, 1, 3, 8]),
             hpack_pauses: random.chance(50),
         }
     }
@@ -103,6 +112,17 @@ fn destination(index: usize, random: &mut Random) -> Destination {
     let urls = (0..random.size(1, 2))
         .map(|url| Url { host: format!("d{index}u{url}.test"), port: 80, path: "/records".to_owned() })
         .collect();
+    let mut permanent = StatusSet::empty();
+    if random.chance(50) {
+        permanent.insert(422);
+    }
+    let header = |name: &str, value| Header { name: name.to_owned(), value };
+    let mut list = vec![
+        header("x-ns", HeaderValue::Namespace),
+        header("x-set", HeaderValue::Set),
+        header("x-op", HeaderValue::Operation),
+    ];
+    list.retain(|_| random.chance(15));
     Destination {
         name: format!("d{index}"),
         urls,
@@ -113,8 +133,8 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
         http2_max_concurrent_streams: random.pick(&[1, 4, 100]),
         success: StatusSet::successful(),
-        permanent: StatusSet::empty(),
-        gzip_above: None,
-        headers: Headers::default(),
+        permanent,
+        gzip_above: random.chance(40).then(|| random.pick(&[0, 300, 2_000])),
+        headers: Headers { digest: true, list },
     }
 }

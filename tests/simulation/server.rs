@@ -6,7 +6,9 @@ use ringpost::config::model::{Config, Protocol};
 use ringpost::delivery::engine::Connect;
 use ringpost::time::Time;
 
+use super::bodies;
 use super::http2::Http2;
+use super::ledger::Request;
 use super::pipe::Read;
 use super::scenario::MS;
 use super::world::{Event, Far, World};
@@ -33,7 +35,11 @@ pub enum Mode {
     Leaving,
 }
 
-const MODES: [Mode; 12] = [
+const MODES: [Mode; 16] = [
+    Mode::Good,
+    Mode::Good,
+    Mode::Good,
+    Mode::Good,
     Mode::Good,
     Mode::Good,
     Mode::Good,
@@ -86,7 +92,7 @@ impl Reaction {
 /// Something that a connection does later.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
-    React { stream: u32, frame: Option<usize>, reaction: Reaction },
+    React { stream: u32, request: Option<usize>, reaction: Reaction },
     Window { stream: u32, bytes: u32 },
     Settings,
     Close,
@@ -127,8 +133,8 @@ pub struct Server {
     out: Vec<u8>,
     produced: u64,
     written: u64,
-    /// Where an answer of success ends in the output, and whose it is.
-    successes: VecDeque<(u64, usize)>,
+    /// Where an answer ends in the output, whose it is, and its status.
+    answers: VecDeque<(u64, usize, u16)>,
     frozen: bool,
     pub closed: bool,
     close_when_written: bool,
@@ -145,10 +151,10 @@ impl Server {
         self.produced += bytes.len() as u64;
     }
 
-    pub fn send_success(&mut self, bytes: &[u8], frame: Option<usize>) {
+    pub fn send_answer(&mut self, bytes: &[u8], request: Option<usize>, status: u16) {
         self.send(bytes);
-        if let Some(frame) = frame {
-            self.successes.push_back((self.produced, frame));
+        if let Some(request) = request {
+            self.answers.push_back((self.produced, request, status));
         }
     }
 
@@ -201,7 +207,7 @@ impl World {
             out: Vec::new(),
             produced: 0,
             written: 0,
-            successes: VecDeque::new(),
+            answers: VecDeque::new(),
             frozen,
             closed: false,
             close_when_written: false,
@@ -259,8 +265,8 @@ impl World {
         }
         match act {
             Act::Close => self.server_close(server, true),
-            Act::React { stream: 0, frame, reaction } => self.http1_react(server, frame, reaction),
-            Act::React { stream, frame, reaction } => self.http2_react(server, stream, frame, reaction),
+            Act::React { stream: 0, request, reaction } => self.http1_react(server, request, reaction),
+            Act::React { stream, request, reaction } => self.http2_react(server, stream, request, reaction),
             Act::Window { stream, bytes } => self.http2_window(server, stream, bytes),
             Act::Settings => self.http2_settings(server),
         }
@@ -282,21 +288,20 @@ impl World {
                 entry.out.drain(..bytes);
                 entry.written += bytes as u64;
                 self.order_near(at, link);
-                self.count_successes(server);
+                self.count_answers(server);
             }
         }
         self.server_flush_rest(server);
     }
 
-    /// Answers that are written whole are successes from here on.
-    fn count_successes(&mut self, server: usize) {
+    /// Answers count from when they are written whole.
+    fn count_answers(&mut self, server: usize) {
         let entry = &mut self.servers[server];
-        while let Some(&(end, frame)) = entry.successes.front()
+        while let Some(&(end, request, status)) = entry.answers.front()
             && end <= entry.written
         {
-            entry.successes.pop_front();
-            let destination = self.endpoints[entry.endpoint].destination;
-            self.ledger.succeeded(frame, destination);
+            entry.answers.pop_front();
+            self.ledger.answered(request, status);
         }
     }
 
@@ -328,9 +333,8 @@ impl World {
         // A connection that answered before, and ends without a byte about this request.
         let excused =
             entry.current.take().flatten().filter(|_| entry.answered && entry.out.is_empty() && entry.http2.is_none());
-        let destination = self.endpoints[entry.endpoint].destination;
-        if let Some(frame) = excused {
-            self.ledger.excused(frame, destination);
+        if let Some(request) = excused {
+            self.ledger.excused(request);
         }
         self.log("server closes", [server as u64, link as u64, u64::from(orderly)]);
         let delay = self.jitter(link);
@@ -351,7 +355,7 @@ impl World {
         let (mode, call_timeout) = (entry.mode, entry.call_timeout);
         let quick = self.random.between(0, 3_000) * 10_000;
         let success = self.random.pick(&[200, 201, 204]);
-        let error = self.random.pick(&[500, 503, 404, 301, 429]);
+        let error = self.random.pick(&[500, 503, 404, 301, 429, 422]);
         match mode {
             Mode::Good | Mode::Refusing | Mode::Hanging => (Reaction::Status(success), quick),
             Mode::Slow => (Reaction::Status(success), self.random.below(2 * call_timeout)),
@@ -379,22 +383,36 @@ impl World {
     }
 
     /// A whole request arrived; its reaction is due later.
-    pub fn server_requested(&mut self, server: usize, stream: u32, body: &[u8]) -> Option<usize> {
+    pub fn server_requested(&mut self, server: usize, stream: u32, head: Option<&str>, body: &[u8]) -> Option<usize> {
         let endpoint = self.servers[server].endpoint;
         let destination = self.endpoints[endpoint].destination;
-        let frame = self.ledger.requested(super::frames::frame_of_body(body), destination);
-        let (reaction, delay) = self.choose_reaction(endpoint);
-        self.log("request", [server as u64, u64::from(stream), frame.map_or(u64::MAX, |frame| frame as u64)]);
-        self.after(delay, Event::Act(server, Act::React { stream, frame, reaction }));
-        frame
+        let request = self.ledger.requested(bodies::read(body), head, destination);
+        let (mut reaction, delay) = self.choose_reaction(endpoint);
+        // Now and then a destination is in a better mood.
+        if let Some(request) = request
+            && self.ledger.is_poisoned(request)
+            && self.random.chance(85)
+        {
+            reaction = match reaction {
+                Reaction::Status(200..300) => Reaction::Status(422),
+                Reaction::Last(200..300) => Reaction::Last(422),
+                other => other,
+            };
+        }
+        let frames = request.map_or(&[][..], |request| &self.ledger.requests[request].frames);
+        let (count, first) = (frames.len() as u64, frames.first().map_or(u64::MAX, |frame| *frame as u64));
+        self.log("request", [(server as u64) << 32 | u64::from(stream), first, count]);
+        self.after(delay, Event::Act(server, Act::React { stream, request, reaction }));
+        request
     }
 
     fn http1_input(&mut self, server: usize) {
         loop {
             let input = &self.servers[server].input;
             let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else { return };
-            let text = String::from_utf8_lossy(&input[..head]).to_ascii_lowercase();
+            let text = String::from_utf8_lossy(&input[..head]).into_owned();
             let length = text
+                .to_ascii_lowercase()
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length:"))
                 .and_then(|text| text.trim().parse::<usize>().ok());
@@ -408,12 +426,31 @@ impl World {
             if self.servers[server].current.is_some() {
                 return self.ledger.violation("a second request on a busy HTTP/1.1 connection".to_owned());
             }
-            let frame = self.server_requested(server, 0, &body);
-            self.servers[server].current = Some(frame);
+            let request = self.server_requested(server, 0, Some(&text), &body);
+            self.check_dead(server, request);
+            self.servers[server].current = Some(request);
         }
     }
 
-    fn http1_react(&mut self, server: usize, frame: Option<usize>, reaction: Reaction) {
+    /// A record whose connection had gone when its request was begun was not to be sent any more.
+    fn check_dead(&mut self, server: usize, request: Option<usize>) {
+        let began = self.links[self.servers[server].link].request_began;
+        let (Some(request), Some(began)) = (request, began) else { return };
+        let Request { destination, ref frames } = self.ledger.requests[request];
+        let is_dead = |frame: &&usize| {
+            let frame = &self.ledger.frames[**frame];
+            // A request that is repeated may say what it said before.
+            let is_first = frame.deliveries[destination].requests == 1;
+            is_first && self.links[frame.link].gone_at.is_some_and(|gone| gone < began)
+        };
+        let dead: Vec<usize> = frames.iter().filter(is_dead).copied().collect();
+        if !dead.is_empty() {
+            let text = format!("frames {dead:?} were sent although their connections had gone, with {frames:?}");
+            self.ledger.violation(text);
+        }
+    }
+
+    fn http1_react(&mut self, server: usize, request: Option<usize>, reaction: Reaction) {
         let variant = self.random.below(5);
         self.log("reacts", [server as u64, 0, reaction.number()]);
         let entry = &mut self.servers[server];
@@ -451,7 +488,7 @@ impl World {
             }
             _ => format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n{connection}\r\n"),
         };
-        entry.send_success(answer.as_bytes(), frame.filter(|_| (200..300).contains(&status)));
+        entry.send_answer(answer.as_bytes(), request, status);
         if last {
             entry.finish();
         }

@@ -12,8 +12,10 @@ use super::ledger::Ledger;
 use super::node::Node;
 use super::pipe::{Pipe, Read};
 use super::random::Random;
+use super::rejected::Lines;
 use super::scenario::{MS, SECOND, Scenario};
 use super::server::{Act, Endpoint, Server};
+use super::settings::PORTS;
 
 const READS_PER_TURN: usize = 4;
 const TURN: u64 = 3_000;
@@ -32,6 +34,8 @@ pub enum Event {
     NodeStep(usize),
     Mode(usize),
     Act(usize, Act),
+    /// The end of the writing of an engine's oldest line for `rejected-file`.
+    LineWritten(usize),
 }
 
 /// Who is at the other end of a link.
@@ -58,6 +62,10 @@ pub struct Link {
     /// Gathered output of a connection to an endpoint.
     pub gathered: Vec<u8>,
     pub gathered_written: usize,
+    /// When the HTTP/1.1 request that is being written was begun.
+    pub request_began: Option<u64>,
+    /// When the engine heard that a source sends no more.
+    pub gone_at: Option<u64>,
     pub latency: u64,
 }
 
@@ -76,6 +84,7 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub endpoints: Vec<Endpoint>,
     pub servers: Vec<Server>,
+    pub lines: Vec<Lines>,
     pub hash: u64,
     pub steps: u64,
     trace: bool,
@@ -107,7 +116,8 @@ impl World {
         let mut world = World {
             now: SECOND,
             random,
-            ledger: Ledger::new(scenario.config.destinations.len()),
+            ledger: Ledger::new(&scenario),
+            lines: engines.iter().map(|_| Lines::default()).collect(),
             drain_began: vec![None; engines.len()],
             engines,
             links: Vec::new(),
@@ -209,6 +219,7 @@ impl World {
             Event::NodeStep(node) => self.node_step(node),
             Event::Mode(endpoint) => self.change_mode(endpoint),
             Event::Act(server, act) => self.server_act(server, act),
+            Event::LineWritten(engine) => self.line_written(engine),
         }
     }
 
@@ -218,7 +229,13 @@ impl World {
         engine.tick(now);
         let busy = engine.is_busy();
         let drained = engine.is_drained();
+        let counts = engine.counts();
+        if counts.paused > 0 && counts.batches > 0 && counts.flights == 0 {
+            self.ledger.violation(format!("sources wait for the room of records that wait in batches: {counts:?}"));
+        }
+        let Some(engine) = self.engines[index].as_mut() else { return };
         let late = engine.drain_until().is_some_and(|until| until.as_nanos() + 2 * SECOND <= now.as_nanos());
+        self.take_lines(index);
         self.carry_out(index);
         let sources =
             self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
@@ -282,13 +299,14 @@ impl World {
     /// A node connects to an engine.
     pub fn accept(&mut self, index: usize, node: usize) -> Option<usize> {
         let engine = self.engines[index].as_mut()?;
-        let key = engine.source_open(([127, 0, 0, 1], 1000 + node as u16).into(), 8080)?;
+        let port = PORTS[self.nodes[node].port];
+        let key = engine.source_open(([127, 0, 0, 1], 1000 + node as u16).into(), port)?;
         Some(self.add_link(index, key, Far::Node(node)))
     }
 
     pub fn add_link(&mut self, engine: usize, key: Key, far: Far) -> usize {
         // A network that carries the largest record within a call time-out, if only just.
-        let is_large = self.scenario.large > 4_000;
+        let is_large = self.scenario.large > 4_000 || self.scenario.batches;
         let room = if is_large { 64_000 } else { self.random.pick(&[600, 4_000, 64_000]) };
         let latency = self.random.pick(if is_large { &[20_000, 200_000, 2 * MS] } else { &[20_000, 2 * MS, 20 * MS] });
         let link = self.links.len();
@@ -302,6 +320,8 @@ impl World {
             lingers: false,
             gathered: Vec::new(),
             gathered_written: 0,
+            request_began: None,
+            gone_at: None,
             latency,
         });
         self.tasks.insert((engine, matches!(far, Far::Node(_)), key.slot, key.generation), link);
@@ -366,7 +386,10 @@ impl World {
                 Input::Resume => engine.source_receive(key, &[], now),
                 Input::Read => match entry.inward.read(self.now, self.scenario.scratch) {
                     Read::Nothing => break,
-                    Read::End => engine.source_ended(key),
+                    Read::End => {
+                        entry.gone_at.get_or_insert(self.now);
+                        engine.source_ended(key);
+                    }
                     Read::Bytes(bytes) => {
                         log.push(("source reads", bytes.len() as u64));
                         engine.source_receive(key, &bytes, now);
@@ -385,16 +408,21 @@ impl World {
             }
             self.log(what, [link as u64, value, 0]);
         }
+        if let Some(end) = end {
+            self.end_source(link, end, arrival);
+        }
+    }
+
+    fn end_source(&mut self, link: usize, end: Input, arrival: u64) {
         match end {
-            Some(Input::Finish) => {
+            Input::Finish => {
                 let at = self.links[link].out.close(arrival);
                 self.links[link].lingers = true;
                 self.at(at, Event::Far(link));
                 self.after(SECOND, Event::LingerEnd(link));
                 self.after(1, Event::Near(link));
             }
-            Some(_) => self.close_near(link),
-            None => {}
+            _ => self.close_near(link),
         }
     }
 
@@ -425,6 +453,8 @@ impl World {
         self.log("source closed", [link as u64, 0, 0]);
         let (index, key) = (self.links[link].engine, self.links[link].key);
         self.close_far_of(link);
+        let now = self.now;
+        self.links[link].gone_at.get_or_insert(now);
         let Some(engine) = self.engines[index].as_mut() else { return };
         engine.source_closed(key);
         self.carry_out(index);
@@ -456,6 +486,9 @@ impl World {
                     entry.gathered.clear();
                     entry.gathered_written = 0;
                     engine.connection_output(key, &mut entry.gathered);
+                    if entry.gathered.starts_with(b"POST ") {
+                        entry.request_began = Some(self.now);
+                    }
                 }
                 let rest = &entry.gathered[entry.gathered_written..];
                 if rest.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::record::Identity;
-use crate::sink::{Ledger, SinkLedger};
+use crate::sink::{Ledger, SinkEntry, SinkLedger};
 use crate::source::{AckWatch, SourceLedger, SourceReport, ack};
 
 /// Records that a message names.
@@ -152,6 +152,25 @@ pub fn check_conservation(source: &SourceLedger, sinks: &[&SinkLedger]) -> Resul
     }
     let text = |(sequence, sink, sent): &(u64, usize, u16)| format!("record {sequence} at sink {sink} (sent {sent}x)");
     refuse("G1", "acked 0 without an answer of success", &lost, text)
+}
+
+/// Permanent acks: every record acked 10 was refused by a sink in a request with nothing else ([`crate::sink::Poison`]),
+/// and every sink that did not refuse it has answered it with success. Not for runs in which records are answered 10 for
+/// their content: those reach no sink.
+///
+/// # Errors
+/// Names the first records that were given up without that.
+pub fn check_refusals(source: &SourceLedger, sinks: &[&SinkLedger]) -> Result<(), Broken> {
+    let refused = |entry: SinkEntry| entry.refused > 0;
+    let fair = |identity: Identity| {
+        let entries = || sinks.iter().map(|sink| sink.entry(identity));
+        entries().any(refused) && entries().all(|entry| refused(entry) || entry.succeeded > 0)
+    };
+    let given_up = source.iter().filter(|(_, entry)| entry.code == Some(ack::PERMANENT));
+    let unfair: Vec<_> = given_up.filter(|(identity, _)| !fair(*identity)).collect();
+    refuse("G1", "acked 10 without a refusal of their own", &unfair, |(identity, entry)| {
+        format!("record {} (sent {}x)", identity.sequence, entry.sent)
+    })
 }
 
 /// G3, no silent fate: every frame sent was acked, or its connection ended; every record ended with a final ack.

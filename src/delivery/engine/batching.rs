@@ -112,22 +112,25 @@ impl Engine {
         let mut heads = heads.clone();
         let mut zipped = None;
         let mut next = Some(first);
-        while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get_mut(key)?))) {
             next = attempt.sibling;
             attempt.values = self.encoders.take_head(attempt.destination, &mut heads);
-            let threshold = self.destinations.get(attempt.destination).and_then(|entry| entry.gzip_above);
-            if threshold.is_some_and(|threshold| body.len() as u64 > threshold) {
-                // Compressed once for all destinations.
-                let zipped = zipped.get_or_insert_with(|| self.encoders.gzip(body, &mut self.budget));
-                if let Some(zipped) = zipped {
-                    attempt.body = zipped.clone();
-                    attempt.gzip = true;
-                    continue;
-                }
-            }
-            attempt.body = body.clone();
-            attempt.gzip = false;
+            self.give_body(key, body, &mut zipped);
         }
+    }
+
+    /// Gives one attempt its body, compressed if its destination wants that of so many bytes. `zipped` is for the other
+    /// attempts with this body: it is compressed once.
+    fn give_body(&mut self, key: Key, body: &Bytes, zipped: &mut Option<Option<Bytes>>) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        let threshold = self.destinations.get(attempt.destination).and_then(|entry| entry.gzip_above);
+        let is_large = threshold.is_some_and(|threshold| body.len() as u64 > threshold);
+        let compressed = match is_large {
+            true => zipped.get_or_insert_with(|| self.encoders.gzip(body, &mut self.budget)).clone(),
+            false => None,
+        };
+        attempt.gzip = compressed.is_some();
+        attempt.body = compressed.unwrap_or_else(|| body.clone());
     }
 
     /// Takes records out of a batch whose connections have gone, if that leaves any. Where its new body begins in its
@@ -177,34 +180,31 @@ impl Engine {
         let Some(body) = body else { return };
         let mut zipped = None;
         let mut next = first;
-        while let Some(attempt) = next.and_then(|key| self.attempts.get_mut(key)) {
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get_mut(key)?))) {
             next = attempt.sibling;
-            if attempt.stage != Stage::Queued {
-                continue;
+            if attempt.stage == Stage::Queued {
+                attempt.digest = digest;
+                self.give_body(key, &body, &mut zipped);
             }
-            attempt.digest = digest;
-            attempt.body = if attempt.gzip {
-                let zipped = zipped.get_or_insert_with(|| self.encoders.gzip(&body, &mut self.budget));
-                attempt.gzip = zipped.is_some();
-                zipped.clone().unwrap_or_else(|| body.clone())
-            } else {
-                body.clone()
-            };
         }
     }
 
     /// A destination will never take a batch, which says nothing about a single record of it: each is sent again on its
-    /// own, to the destinations that refused the batch. The others have taken it.
+    /// own, to the destinations that refused the batch. The others have taken it; or they refused what is one record by
+    /// now on its own, since the others' connections had gone, and that stands.
     pub(super) fn take_apart(&mut self, key: Key, now: Time) {
         self.deadlines.remove(&mut self.flights, key);
         let Some(flight) = self.flights.remove(key) else { return };
+        let mut refused_alone = false;
         let mut places = Vec::new();
         let mut values = Vec::new();
         let (mut next, mut place) = (flight.first, 0);
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
-            if attempt.refused_for_good {
+            if attempt.refuses_batch() {
                 places.push(place);
                 values.push(attempt.values);
+            } else {
+                refused_alone |= attempt.refused_for_good;
             }
             next = attempt.sibling;
             place += 1;
@@ -220,7 +220,8 @@ impl Engine {
                 self.budget.release_record();
                 continue;
             }
-            let one = Flight::of_one(*member, flight.profile);
+            let mut one = Flight::of_one(*member, flight.profile);
+            one.refused_for_good = refused_alone;
             let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
             self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
             let mut next = Some(first);

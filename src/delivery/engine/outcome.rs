@@ -2,7 +2,7 @@
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Flight, Member, Stage};
+use super::super::flight::{Member, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -99,16 +99,18 @@ impl Engine {
         let Some(attempt) = self.attempts.get_mut(key) else { return };
         attempt.refused_for_good = true;
         let (flight_key, destination, endpoint) = (attempt.flight, attempt.destination, attempt.endpoint);
+        let as_batch = attempt.refuses_batch();
         if let Some(flight) = self.flights.get_mut(flight_key) {
             flight.refused_for_good = true;
+            flight.refused_as_batch |= as_batch;
         }
         if let Some(left_out) = self.limited.permanent.allow(now) {
             let url = self.endpoints.get(endpoint).map_or("", |endpoint| endpoint.url.as_str());
             let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
             let record = self.describe(flight_key);
-            let then = match self.flights.get(flight_key).map_or(1, Flight::len) {
-                1 => "answered 10 unless another destination fails, so the server does not send it again",
-                _ => "each is sent again on its own",
+            let then = match as_batch {
+                false => "answered 10 unless another destination fails, so the server does not send it again",
+                true => "each is sent again on its own",
             };
             tracing::warn!(target: "server",
                 "destination {name}, {url}: status {status} is one of permanent-status-codes; {record} {then}{}", more(left_out));
@@ -125,7 +127,7 @@ impl Engine {
             return;
         }
         if flight.refused_for_good && !flight.answered {
-            if flight.len() > 1 {
+            if flight.refused_as_batch {
                 return self.take_apart(flight_key, now);
             }
             self.answer_flight(flight_key, ack::PERMANENT, now);

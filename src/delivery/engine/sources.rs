@@ -99,6 +99,9 @@ impl Engine {
             return go_on;
         }
         self.pause(key, now);
+        // Records that wait in batches hold the room that this one waits for.
+        self.close_all_batches(now);
+        self.pump_touched(now);
         Input::Wait
     }
 

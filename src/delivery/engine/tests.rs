@@ -219,6 +219,34 @@ fn a_url_that_never_answers_becomes_unhealthy_by_deadlines_too() {
     assert_eq!(rig.engine.counters().refused, 1);
 }
 
+/// SETTINGS with MAX_CONCURRENT_STREAMS 0, and then not a word.
+#[test]
+fn a_connection_that_allows_nothing_and_says_nothing_loses_its_place() {
+    let mut config = config(1);
+    config.destinations[0].protocol = Protocol::Http2;
+    config.destinations[0].max_connections_per_endpoint = 1;
+    let mut rig = Rig::new(&config);
+    rig.send(1);
+    let connections = rig.connect();
+    let connection = connections[0].connection;
+    // Settings, and status 200 for stream 1.
+    rig.engine.connection_receive(connection, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0], rig.now);
+    rig.engine.connection_receive(connection, &[0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88], rig.now);
+    assert_eq!(rig.codes(), [0]);
+    rig.after(500);
+    rig.send(1);
+    rig.after(6_500);
+    rig.tick();
+    assert!(rig.engine.next_connect().is_none(), "a peer may allow nothing for a while");
+    rig.after(500);
+    rig.tick();
+    assert_eq!(rig.codes(), [11]);
+    assert!(rig.engine.connection_is_over(connection));
+    rig.engine.connection_closed(connection, rig.now);
+    rig.send(1);
+    assert_eq!(rig.connect().len(), 1, "the next record has a connection to wait for");
+}
+
 #[test]
 fn frames_that_wait_for_a_place_in_the_window_age_from_the_read_that_brought_them() {
     let mut config = config(1);

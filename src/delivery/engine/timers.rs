@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::endpoint::ConnectionStage;
 use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
@@ -69,7 +70,24 @@ impl Engine {
         }
         if any {
             self.drop_dead();
+            self.retire_mute(now);
         }
+    }
+
+    /// Connections that allow no request and have said nothing for as long as a record waits. A peer that vanished after
+    /// it announced room for none is found by nothing else: without a request there is none that times out, and the
+    /// connection would keep its place for good.
+    fn retire_mute(&mut self, now: Time) {
+        let deadline = self.limits.record_deadline;
+        let mut mute = Vec::new();
+        self.connections.for_each(|key, connection| {
+            let exchange = &connection.exchange;
+            let is_idle = exchange.in_flight() == 0 && exchange.capacity() == 0;
+            if connection.stage == ConnectionStage::Open && is_idle && connection.heard + deadline <= now {
+                mute.push(key);
+            }
+        });
+        mute.into_iter().for_each(|key| self.retire(key));
     }
 
     /// Ends a record and all its attempts, answered 11 unless it has its code.

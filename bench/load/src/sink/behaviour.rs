@@ -1,8 +1,11 @@
 //! How a sink answers: the faults of a destination, switchable while it runs.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::mix;
+use crate::record::Identity;
 
 /// What happens to a request instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,34 @@ pub enum Goodbye {
     Abrupt,
 }
 
+/// Records that are refused, whatever else stands in their request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Which ones.
+    pub records: Poisoned,
+    /// What a request with any of them is answered, where it would be a success.
+    pub status: u16,
+}
+
+/// Which records a [`Poison`] hits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Poisoned {
+    /// Those whose sequence number is a multiple of this; 0: none.
+    Every(u64),
+    /// These sequence numbers.
+    Sequences(Arc<BTreeSet<u64>>),
+}
+
+impl Poison {
+    /// Whether this record is refused.
+    pub fn hits(&self, identity: Identity) -> bool {
+        match &self.records {
+            Poisoned::Every(every) => *every > 0 && identity.sequence.is_multiple_of(*every),
+            Poisoned::Sequences(all) => all.contains(&identity.sequence),
+        }
+    }
+}
+
 /// How the sink answers. The default answers 200 at once, without a body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
@@ -42,6 +73,8 @@ pub struct Behaviour {
     pub error_probability: f64,
     /// See `error_probability`.
     pub error_status: u16,
+    /// Requests that are refused for a record in them. Faults and errors come first.
+    pub poison: Option<Poison>,
     /// Shortest and longest pause before an answer, evenly spread; timers count milliseconds.
     pub latency: (Duration, Duration),
     /// Instead of an answer, for a share of the requests.
@@ -63,6 +96,7 @@ impl Default for Behaviour {
             body_bytes: 0,
             error_probability: 0.0,
             error_status: 500,
+            poison: None,
             latency: (Duration::ZERO, Duration::ZERO),
             fault: None,
             fault_probability: 1.0,
@@ -77,6 +111,11 @@ impl Behaviour {
     /// Every request is answered with `status`.
     pub fn status(status: u16) -> Behaviour {
         Behaviour { status, ..Behaviour::default() }
+    }
+
+    /// Requests with one of these records are answered `status`, all others 200.
+    pub fn poison(status: u16, records: Poisoned) -> Behaviour {
+        Behaviour { poison: Some(Poison { records, status }), ..Behaviour::default() }
     }
 
     /// Every request meets `fault`.

@@ -5,8 +5,10 @@ use std::io::Write;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::behaviour::{Fault, Goodbye, Plan};
-use super::{LoggedRequest, Peer, Received, success};
+use super::behaviour::{Fault, Goodbye};
+use super::ledger::Answer;
+use super::records::Content;
+use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
 
 /// Most header lines of a request.
@@ -23,7 +25,8 @@ const SLOW_READ_BYTES: usize = 4 << 10;
 struct Head {
     identity: Option<Identity>,
     length: usize,
-    json: bool,
+    content: Content,
+    gzip: bool,
     expects_continue: bool,
     close: bool,
     logged: Option<LoggedRequest>,
@@ -44,7 +47,7 @@ struct Connection {
     read_to: usize,
     output: Vec<u8>,
     /// Answers in `output`: entered, taken back if the write fails.
-    unwritten: Vec<(Option<Identity>, u16)>,
+    unwritten: Vec<Answer>,
 }
 
 /// Marks the end of a connection.
@@ -100,9 +103,7 @@ impl Connection {
         let written = self.stream.write_all(&self.output).await;
         if written.is_err() {
             let mut books = self.peer.shared.ledger.lock();
-            for (identity, status) in &self.unwritten {
-                books.unanswered(*identity, *status, success(*status));
-            }
+            self.unwritten.iter().for_each(|answer| books.unanswered(answer));
         }
         self.output.clear();
         self.unwritten.clear();
@@ -118,10 +119,16 @@ impl Connection {
         }
         let (plan, last) = self.peer.plan();
         let slow = self.peer.behaviour().slow_read;
-        let keeps = self.peer.keeps_body();
-        let mut received = Received { identity: head.identity, length: head.length, ..Received::default() };
-        received.head = head.logged;
-        received.verify = keeps && head.json;
+        let keeps = self.peer.keeps_body(head.identity);
+        let mut received = Received {
+            identity: head.identity,
+            body: Vec::new(),
+            length: head.length,
+            content: head.content,
+            gzip: head.gzip,
+            verify: keeps,
+            head: head.logged,
+        };
         let mut missing = head.length;
         while missing > 0 {
             let available = self.input.get(self.read_to..).unwrap_or_default();
@@ -140,24 +147,18 @@ impl Connection {
                 tokio::time::sleep(slow).await;
             }
         }
-        self.peer.received(&received);
+        let answer = self.peer.received(received, plan);
         if !plan.delay.is_zero() {
             self.flush().await?;
             tokio::time::sleep(plan.delay).await;
         }
         match plan.fault {
             Some(fault) => self.fail(fault).await,
-            None => self.answer(plan, head.identity, last, head.close).await,
+            None => self.answer(answer, last, head.close).await,
         }
     }
 
-    async fn answer(
-        &mut self,
-        plan: Plan,
-        identity: Option<Identity>,
-        last: bool,
-        asked_to_close: bool,
-    ) -> Result<(), Ended> {
+    async fn answer(&mut self, answer: Answer, last: bool, asked_to_close: bool) -> Result<(), Ended> {
         let close = if (last && self.peer.behaviour().goodbye == Goodbye::Announced) || asked_to_close {
             "connection: close\r\n"
         } else {
@@ -165,10 +166,10 @@ impl Connection {
         };
         let length = self.peer.behaviour().body_bytes;
         // Writing to a Vec does not fail.
-        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}content-length: {length}\r\n\r\n", plan.status);
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}content-length: {length}\r\n\r\n", answer.status);
         self.output.resize(self.output.len() + length, b'x');
-        self.unwritten.push((identity, plan.status));
-        self.peer.shared.ledger.lock().answered(identity, plan.status, success(plan.status));
+        self.peer.shared.ledger.lock().answered(&answer);
+        self.unwritten.push(answer);
         if last || asked_to_close {
             self.flush().await?;
             return Err(Ended);
@@ -178,7 +179,7 @@ impl Connection {
 
     /// No answer, or a part of one: never a success.
     async fn fail(&mut self, fault: Fault) -> Result<(), Ended> {
-        self.peer.shared.ledger.lock().answered(None, 0, false);
+        self.peer.shared.ledger.lock().answered(&Answer::default());
         match fault {
             Fault::Hang => {
                 self.flush().await?;
@@ -212,7 +213,15 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
         Ok(httparse::Status::Partial) => return Parsed::Partial,
         Err(_) => return Parsed::Bad(400),
     };
-    let mut head = Head { identity: None, length: 0, json: false, expects_continue: false, close: false, logged: None };
+    let mut head = Head {
+        identity: None,
+        length: 0,
+        content: Content::Other,
+        gzip: false,
+        expects_continue: false,
+        close: false,
+        logged: None,
+    };
     for header in request.headers.iter() {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("aerospike-digest") {
@@ -226,7 +235,9 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
             // The connector knows every length beforehand.
             return Parsed::Bad(411);
         } else if is("content-type") {
-            head.json = header.value.starts_with(b"application/json");
+            head.content = Content::of(header.value);
+        } else if is("content-encoding") {
+            head.gzip = header.value.eq_ignore_ascii_case(b"gzip");
         } else if is("expect") {
             head.expects_continue = true;
         } else if is("connection") {

@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::behaviour::{Fault, Goodbye, Plan};
-use super::{LoggedRequest, Peer, Received, success};
+use super::ledger::Answer;
+use super::records::Content;
+use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
 
 /// Flow-control windows, large enough never to stand in the way of records.
@@ -36,7 +38,7 @@ struct Reading {
 /// A request that waits for its answer.
 struct Waiting {
     respond: SendResponse<Bytes>,
-    identity: Option<Identity>,
+    answer: Answer,
     plan: Plan,
 }
 
@@ -115,10 +117,12 @@ impl Connection {
         let digest = head.headers.get("aerospike-digest");
         let identity = digest.and_then(|value| Identity::from_header(value.as_bytes()));
         let kind = head.headers.get(http::header::CONTENT_TYPE);
-        let json = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        let keeps = self.peer.keeps_body();
+        let content = kind.map_or(Content::Other, |kind| Content::of(kind.as_bytes()));
+        let encoding = head.headers.get(http::header::CONTENT_ENCODING);
+        let gzip = encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let keeps = self.peer.keeps_body(identity);
         let logged = self.peer.logs().then(|| log(&head));
-        let received = Received { identity, verify: keeps && json, head: logged, ..Received::default() };
+        let received = Received { identity, body: Vec::new(), length: 0, content, gzip, verify: keeps, head: logged };
         let not_before = (!slow.is_zero()).then(|| Instant::now() + slow);
         self.reading.push(Reading { respond, body, received, keeps, plan, not_before });
         if last && !self.said_goodbye {
@@ -140,12 +144,8 @@ impl Connection {
                 Poll::Ready(complete) => {
                     let done = self.reading.swap_remove(at);
                     if complete {
-                        self.peer.received(&done.received);
-                        self.queue(Waiting {
-                            respond: done.respond,
-                            identity: done.received.identity,
-                            plan: done.plan,
-                        });
+                        let answer = self.peer.received(done.received, done.plan);
+                        self.queue(Waiting { respond: done.respond, answer, plan: done.plan });
                     }
                 }
             }
@@ -182,16 +182,15 @@ impl Connection {
         let mut books = self.peer.shared.ledger.lock();
         for mut waiting in self.ready.drain(..) {
             if let Some(fault) = waiting.plan.fault {
-                books.answered(None, 0, false);
+                books.answered(&Answer::default());
                 self.closing |= fail(&mut waiting.respond, fault, &mut self.cut);
                 self.hung.push(waiting.respond);
                 continue;
             }
-            let status = waiting.plan.status;
-            books.answered(waiting.identity, status, success(status));
-            if respond(&mut waiting.respond, status, length).is_err() {
+            books.answered(&waiting.answer);
+            if respond(&mut waiting.respond, waiting.answer.status, length).is_err() {
                 // The client cancelled it meanwhile.
-                books.unanswered(waiting.identity, status, success(status));
+                books.unanswered(&waiting.answer);
             }
         }
         true

@@ -3,11 +3,14 @@
 //! HTTP/1.1 and HTTP/2 by prior knowledge on one port. The HTTP/1.1 server is written by hand, so that an answer can
 //! be cut at a place of choice; HTTP/2 is the `h2` crate, driven without a task per stream. An answer of success is
 //! entered before it is written (so that an ack can never overtake its entry) and taken back if it was not written.
+//! A request is known by its `aerospike-digest`, else by the records in its body: an answer is that of each of them.
 
 mod behaviour;
+mod binary;
 mod http1;
 mod http2;
 mod ledger;
+mod records;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,11 +21,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-pub use behaviour::{Behaviour, Fault, Goodbye};
+pub use behaviour::{Behaviour, Fault, Goodbye, Poison, Poisoned};
 pub use ledger::{Ledger, LoggedRequest, SinkEntry, SinkLedger, SinkStats};
 
 use crate::clock::thread_cpu;
 use crate::record::Identity;
+use behaviour::Plan;
+use ledger::Answer;
+use records::{Content, Records};
 
 /// How a sink starts.
 #[derive(Debug, Clone)]
@@ -346,93 +352,86 @@ impl Peer {
     }
 
     /// The next request's fate, and whether it is the last one of its connection.
-    fn plan(&mut self) -> (behaviour::Plan, bool) {
+    fn plan(&mut self) -> (Plan, bool) {
         self.behaviour();
         self.requests += 1;
         let last = self.behaviour.requests_per_connection.is_some_and(|limit| self.requests >= limit);
         (self.behaviour.plan(&mut self.random), last)
     }
 
-    /// Whether bodies are kept: for the log, or for a sample.
-    fn keeps_body(&self) -> bool {
+    /// Whether a body is kept: for the log, for a sample, or because nothing else says which records it holds.
+    fn keeps_body(&self, identity: Option<Identity>) -> bool {
+        identity.is_none() || self.logs() || self.is_sampled()
+    }
+
+    fn is_sampled(&self) -> bool {
         let every = self.shared.config.verify_every;
-        self.shared.logging.load(Ordering::Relaxed) || (every > 0 && self.requests.is_multiple_of(every))
+        every > 0 && self.requests.is_multiple_of(every)
     }
 
     fn logs(&self) -> bool {
         self.shared.logging.load(Ordering::Relaxed)
     }
 
-    /// Enters a complete request.
-    fn received(&self, request: &Received) {
-        let corrupt = request.verify && !intact(request.identity, &request.body);
+    /// Enters a complete request, and says how it is answered.
+    fn received(&mut self, request: Received, plan: Plan) -> Answer {
+        let (records, corrupt) = request.examine();
+        let poison = self.behaviour().poison.as_ref().filter(|_| plan.fault.is_none() && success(plan.status));
+        let poison = poison.filter(|poison| records.as_slice().iter().any(|record| poison.hits(*record)));
+        let (status, refused) = (poison.map_or(plan.status, |poison| poison.status), poison.is_some());
         let mut books = self.shared.ledger.lock();
-        let number = books.received(request.identity, request.length);
+        let number = books.received(&records, request.length);
         books.stats.corrupt += u64::from(corrupt);
-        if let Some(head) = &request.head
+        if let Some(head) = request.head
             && books.log.len() < self.shared.config.log_requests
         {
-            books.log.push(LoggedRequest { number, body: request.body.clone(), ..head.clone() });
+            books.log.push(LoggedRequest { number, body: request.body, ..head });
             if books.log.len() == self.shared.config.log_requests {
                 self.shared.logging.store(false, Ordering::Relaxed);
             }
         }
+        Answer { records, status, refused }
     }
 }
 
 /// A complete request.
 #[derive(Debug, Default)]
 struct Received {
+    /// Of its digest header.
     identity: Option<Identity>,
     /// All of it, or nothing when nobody wants it.
     body: Vec<u8>,
     length: usize,
-    /// The body is whole, JSON by its type, and to be checked.
+    content: Content,
+    gzip: bool,
+    /// The body is whole, and to be checked although there is a digest.
     verify: bool,
     /// Kept for the log.
     head: Option<LoggedRequest>,
 }
 
+impl Received {
+    /// Its records, and whether something is wrong with its body.
+    fn examine(&self) -> (Records, bool) {
+        let verify = self.verify && matches!(self.content, Content::Json | Content::JsonLines);
+        if self.identity.is_some() && !verify {
+            return (self.identity.into(), false);
+        }
+        let plain = if self.gzip { records::gunzip(&self.body) } else { None };
+        let body = match &plain {
+            Some(plain) => plain,
+            None if self.gzip => return (self.identity.into(), true),
+            None => &self.body,
+        };
+        if self.identity.is_some() {
+            return (self.identity.into(), !records::intact(self.identity, body));
+        }
+        let found = records::find(self.content, body);
+        let corrupt = found.corrupt;
+        (found.records(), corrupt)
+    }
+}
+
 fn success(status: u16) -> bool {
     (200..300).contains(&status)
-}
-
-/// Whether a body is JSON, and its `seq` (where it has one) that of the digest.
-fn intact(identity: Option<Identity>, body: &[u8]) -> bool {
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
-    match (identity, sequence_in(&value, 8)) {
-        (Some(identity), Some(sequence)) => identity.sequence == sequence,
-        _ => true,
-    }
-}
-
-/// The `seq` bin in flat JSON (`"seq":1`) or typed JSON (an object with `name` or key `seq`, and a `value`).
-fn sequence_in(value: &serde_json::Value, depth: usize) -> Option<u64> {
-    let inner = |value: &serde_json::Value| value.as_u64().or_else(|| value.get("value")?.as_u64());
-    let depth = depth.checked_sub(1)?;
-    match value {
-        serde_json::Value::Object(members) => {
-            let named = members.get("name").is_some_and(|name| name == "seq");
-            let own = if named { inner(value) } else { members.get("seq").and_then(inner) };
-            own.or_else(|| members.values().find_map(|value| sequence_in(value, depth)))
-        }
-        serde_json::Value::Array(items) => items.iter().find_map(|item| sequence_in(item, depth)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_of_another_record_or_no_json_is_corrupt() {
-        let identity = Some(Identity { sequence: 7, run: 1 });
-        assert!(intact(identity, br#"{"metadata":{"gen":1},"seq":7}"#));
-        assert!(intact(identity, br#"{"bins":[{"name":"seq","type":"int","value":7}]}"#));
-        assert!(intact(identity, br#"{"bins":{"seq":{"type":"int","value":7}}}"#));
-        assert!(intact(identity, br#"{"other":1}"#));
-        assert!(!intact(identity, br#"{"seq":8}"#));
-        assert!(!intact(identity, br#"{"seq":7"#));
-    }
 }

@@ -1,9 +1,11 @@
 //! A stand-in connector: small, blocking, honest or wrong in one chosen way.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod client;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -54,14 +56,23 @@ pub fn identity(frame: &[u8]) -> Identity {
 
 /// Posts one record; the status, or `None` when there was no whole answer.
 pub fn post(sink: &mut Option<TcpStream>, address: SocketAddr, digest: &[u8; DIGEST_LEN]) -> Option<u16> {
+    let digest = base64_simd::STANDARD.encode_to_string(digest);
+    exchange(sink, address, &format!("aerospike-digest: {digest}\r\n"), b"{}")
+}
+
+/// Posts frames, known by their bodies alone.
+fn post_frames(sink: &mut Option<TcpStream>, address: SocketAddr, frames: &[Vec<u8>]) -> Option<u16> {
+    exchange(sink, address, "content-type: application/octet-stream\r\n", &frames.concat())
+}
+
+fn exchange(sink: &mut Option<TcpStream>, address: SocketAddr, line: &str, body: &[u8]) -> Option<u16> {
     let mut stream = match sink.take() {
         Some(stream) => stream,
         None => TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?,
     };
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    let digest = base64_simd::STANDARD.encode_to_string(digest);
-    let head = format!("POST /x HTTP/1.1\r\nhost: a\r\naerospike-digest: {digest}\r\ncontent-length: 2\r\n\r\n{{}}");
-    stream.write_all(head.as_bytes()).ok()?;
+    let head = format!("POST /x HTTP/1.1\r\nhost: a\r\n{line}content-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let mut byte = [0; 1];
@@ -136,6 +147,43 @@ pub fn connector(sink: SocketAddr, defect: Defect) -> SocketAddr {
                 _ => vec![deliver(&mut http)],
             };
             let bytes: Vec<u8> = acks.into_iter().flat_map(ack::encode).collect();
+            if stream.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// A connector that puts what is there of a connection in one request, up to so many records, as XDR frames; it acks
+/// each by the answer of its batch. With `alone`, a batch that is refused is sent again record by record, and a record
+/// that is refused again is acked 10; without, all records of a refused batch are.
+pub fn batcher(sink: SocketAddr, size: usize, alone: bool) -> SocketAddr {
+    serve(move |mut stream| {
+        let (sender, frames) = mpsc::channel();
+        let mut reader = stream.try_clone().unwrap();
+        thread::spawn(move || while read_frame(&mut reader).is_some_and(|frame| sender.send(frame).is_ok()) {});
+        let mut http = None;
+        while let Ok(first) = frames.recv() {
+            let mut batch = vec![first];
+            while batch.len() < size
+                && let Ok(next) = frames.recv_timeout(Duration::from_millis(5))
+            {
+                batch.push(next);
+            }
+            let codes = match post_frames(&mut http, sink, &batch) {
+                Some(200..300) => vec![ack::OK; batch.len()],
+                Some(422) if alone => {
+                    let one = |frame: &Vec<u8>| match post_frames(&mut http, sink, std::slice::from_ref(frame)) {
+                        Some(200..300) => ack::OK,
+                        Some(422) => ack::PERMANENT,
+                        _ => ack::UNAVAILABLE,
+                    };
+                    batch.iter().map(one).collect()
+                }
+                Some(422) => vec![ack::PERMANENT; batch.len()],
+                _ => vec![ack::UNAVAILABLE; batch.len()],
+            };
+            let bytes: Vec<u8> = codes.into_iter().flat_map(ack::encode).collect();
             if stream.write_all(&bytes).is_err() {
                 return;
             }

@@ -38,6 +38,12 @@ fn requests(rig: &mut Rig, connections: &mut Vec<Key>) -> Vec<(Key, String, Vec<
     all
 }
 
+/// What stands behind the head of a request.
+fn body_of(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    bytes[end..].to_vec()
+}
+
 /// Sequence numbers of the records in a JSON array.
 fn keys(body: &[u8]) -> Vec<u64> {
     let array: serde_json::Value = serde_json::from_slice(body).unwrap();
@@ -224,6 +230,78 @@ fn a_closed_batch_loses_the_records_of_a_connection_that_goes_before_it_is_sent(
         assert_eq!(rig.codes(), [0]);
         rig.assert_empty();
     }
+}
+
+#[test]
+fn what_is_left_of_a_batch_is_compressed_only_if_it_is_still_large() {
+    let mut config = batching(3);
+    config.destinations[0].gzip_above = Some(500);
+    let mut rig = Rig::new(&config);
+    let other = rig.another_source();
+    let mut open = Vec::new();
+    rig.send_on(other);
+    rig.send_on(rig.source);
+    rig.send_on(other);
+    rig.engine.source_closed(other);
+    let sent = requests(&mut rig, &mut open);
+    let (_, head, body) = &sent[0];
+    assert!(!head.contains("gzip"), "{head}");
+    assert_eq!(keys(body), [1]);
+}
+
+/// The destination that refused three records said nothing about the one that is left.
+#[test]
+fn a_batch_that_was_refused_before_it_lost_records_is_no_refusal_of_the_one_that_is_left() {
+    let mut config = batching(3);
+    config.destinations[0].permanent.insert(422);
+    config.destinations.push(config.destinations[0].clone());
+    config.rules.top.routing = Some(Routing::Destinations(vec![0, 1]));
+    let mut rig = Rig::new(&config);
+    let other = rig.another_source();
+    rig.send_on(other);
+    rig.send_on(rig.source);
+    rig.send_on(other);
+    let connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
+    let connection = |endpoint| connects.iter().find(|it| it.endpoint == endpoint).unwrap().connection;
+    let (first, second) = (connection(0), connection(1));
+    rig.engine.connection_opened(first, rig.now);
+    assert_eq!(keys(&body_of(&rig.write(first))), [0, 1, 2]);
+    rig.answer(first, REFUSED);
+    rig.engine.source_closed(other);
+    rig.engine.connection_opened(second, rig.now);
+    assert_eq!(keys(&body_of(&rig.write(second))), [1]);
+    rig.answer(second, REFUSED);
+    assert_eq!(rig.codes(), [0u8; 0]);
+    let written = std::mem::take(&mut rig.written);
+    let again: Vec<_> = written
+        .iter()
+        .chain([(first, rig.write(first))].iter())
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .cloned()
+        .collect();
+    assert_eq!(
+        again.iter().map(|(connection, bytes)| (*connection, keys(&body_of(bytes)))).collect::<Vec<_>>(),
+        [(first, vec![1])],
+        "only the one that refused the whole batch sees it again"
+    );
+    rig.answer(first, OK);
+    assert_eq!(rig.codes(), [10], "the second one refused it alone");
+    rig.assert_empty();
+}
+
+#[test]
+fn records_that_fill_the_room_to_the_last_place_are_sent_when_their_source_has_to_wait() {
+    let mut config = batching(100);
+    config.service.max_concurrent_records = 4;
+    let mut rig = Rig::new(&config);
+    rig.send(4);
+    let now = rig.now;
+    assert_eq!(rig.engine.source_input(rig.source, now), Input::Wait);
+    let sent = requests(&mut rig, &mut Vec::new());
+    assert_eq!(keys(&sent[0].2), [0, 1, 2, 3]);
+    rig.answer(sent[0].0, OK);
+    assert_eq!(rig.codes(), [0; 4]);
+    rig.assert_empty();
 }
 
 #[test]

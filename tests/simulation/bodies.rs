@@ -1,0 +1,110 @@
+//! What a destination reads in a request: head and body, without a line of the connector's own code.
+
+use std::io::Read;
+
+use super::frames;
+use super::settings::{Layout, Shape};
+
+/// One record in a body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    pub frame: u64,
+    pub shape: Shape,
+    pub namespace: String,
+    pub set: String,
+    pub is_write: bool,
+}
+
+/// A whole body.
+#[derive(Debug)]
+pub struct Body {
+    pub gzip: bool,
+    /// Bytes before it was compressed.
+    pub plain: usize,
+    pub layout: Layout,
+    pub items: Vec<Item>,
+}
+
+/// Reads a body; `None` if it is not what the connector may write.
+pub fn read(body: &[u8]) -> Option<Body> {
+    let gzip = body.starts_with(&[0x1f, 0x8b]);
+    let mut unzipped = Vec::new();
+    if gzip {
+        flate2::read::GzDecoder::new(body).read_to_end(&mut unzipped).ok()?;
+    }
+    let plain: &[u8] = if gzip { &unzipped } else { body };
+    let (layout, values) = match (plain.first()?, plain.last()?) {
+        (b'[', _) => (Layout::Array, serde_json::from_slice(plain).ok()?),
+        (_, b'\n') => {
+            let lines = plain[..plain.len() - 1].split(|byte| *byte == b'\n');
+            (Layout::Lines, lines.map(|line| serde_json::from_slice(line).ok()).collect::<Option<Vec<_>>>()?)
+        }
+        _ => (Layout::One, vec![serde_json::from_slice(plain).ok()?]),
+    };
+    let items = values.iter().map(item).collect::<Option<Vec<_>>>()?;
+    (!items.is_empty()).then_some(Body { gzip, plain: plain.len(), layout, items })
+}
+
+/// The record of one JSON object; checks that its value is that of its digest.
+fn item(value: &serde_json::Value) -> Option<Item> {
+    let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());
+    let number = |digest: &str| frames::frame_of(&base64_simd::STANDARD.decode_to_vec(digest).ok()?);
+    let members = value.as_object()?;
+    if let Some(key) = members.get("key") {
+        let is_write = members.get("msg")?.as_str()? == "write";
+        let frame = number(key.get(2)?.as_str()?)?;
+        if is_write {
+            let bins = members.get("bins")?.as_array()?;
+            let bin = bins.iter().find(|bin| bin.get("name").is_some_and(|name| name == "f"))?;
+            (bin.get("value")?.as_u64()? == frame).then_some(())?;
+        }
+        let set = key.get(1)?;
+        let set = if set.is_null() { String::new() } else { text(set)? };
+        return Some(Item { frame, shape: Shape::Typed, namespace: text(key.get(0)?)?, set, is_write });
+    }
+    let (name, metadata) = members.iter().find(|(name, _)| *name == "metadata" || *name == "m")?;
+    let frame = number(metadata.get("digest")?.as_str()?)?;
+    let is_write = metadata.get("msg")?.as_str()? == "write";
+    if is_write && members.get("f")?.as_u64()? != frame {
+        return None;
+    }
+    let set = metadata.get("set").map_or(Some(String::new()), text)?;
+    Some(Item { frame, shape: Shape::Flat(name.clone()), namespace: text(metadata.get("namespace")?)?, set, is_write })
+}
+
+/// The value of a header in an HTTP/1.1 head.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// What a head says has to be true of every record of the body. The fault, if there is one.
+pub fn check_head(head: &str, body: &Body) -> Option<String> {
+    let kind = if body.layout == Layout::Lines { "application/x-ndjson" } else { "application/json" };
+    let digest = match body.items.as_slice() {
+        [one] => Some(base64_simd::STANDARD.encode_to_string(frames::digest(one.frame))),
+        _ => None,
+    };
+    let fixed = [
+        ("content-type", Some(kind)),
+        ("content-encoding", body.gzip.then_some("gzip")),
+        ("aerospike-digest", digest.as_deref()),
+    ];
+    for (name, expected) in fixed {
+        if header(head, name) != expected {
+            return Some(format!("{name} is {:?}, not {expected:?}", header(head, name)));
+        }
+    }
+    for item in &body.items {
+        let operation = if item.is_write { "write" } else { "delete" };
+        for (name, value) in [("x-ns", item.namespace.as_str()), ("x-set", &item.set), ("x-op", operation)] {
+            let written = header(head, name);
+            if written.is_some_and(|written| written != value) {
+                return Some(format!("{name} is {written:?}, not {value:?}, for frame {}", item.frame));
+            }
+        }
+    }
+    None
+}
