@@ -283,6 +283,7 @@ pub fn apache_avro(writer: &GenericDatumWriter<'_>, body: &[u8], out: &mut Vec<u
                 Avro::Long(number) => union(Avro::Int(number as i32)),
                 other => union(other),
             },
+            "orders" => orders(value),
             _ => value,
         };
         fields.push((name, value));
@@ -290,6 +291,22 @@ pub fn apache_avro(writer: &GenericDatumWriter<'_>, body: &[u8], out: &mut Vec<u
     // Writing to memory fails only for a value that is not of the schema: the body's size would be 0 in the report.
     let _ = writer.write_value_ref(out, &Avro::Record(fields));
     Ok(())
+}
+
+/// The list of the third sample, whose maps have values of several types: each as its branch of the union.
+fn orders(value: Avro) -> Avro {
+    let branch = |value: Avro| match value {
+        Avro::Long(_) => Avro::Union(0, Box::new(value)),
+        Avro::Double(_) => Avro::Union(1, Box::new(value)),
+        Avro::String(_) => Avro::Union(2, Box::new(value)),
+        other => Avro::Union(3, Box::new(other)),
+    };
+    let Avro::Array(items) = value else { return value };
+    let order = |item: Avro| match item {
+        Avro::Map(pairs) => Avro::Map(pairs.into_iter().map(|(key, value)| (key, branch(value))).collect()),
+        other => other,
+    };
+    Avro::Array(items.into_iter().map(order).collect())
 }
 
 /// A schema for the records of this benchmark: metadata as top-level fields, then the bins of `body`.
