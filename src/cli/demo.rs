@@ -12,11 +12,13 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
-    Config, ContentErrors, Cores, Destination, Executors, Format, Headers, Limits, LogFormat, LogLevel, Logging,
-    Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
+    Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, Limits,
+    LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
 };
+use crate::format::AvroSchema;
 use crate::io::{Connector, Snapshot};
 use crate::logging;
+use crate::record::Hex;
 
 /// How long records are sent unless told otherwise; with start and end the demo takes about ten seconds.
 const SECONDS: u32 = 9;
@@ -24,11 +26,23 @@ const SECONDS: u32 = 9;
 /// Requests that are printed as they arrive.
 const SHOWN_REQUESTS: usize = 3;
 
+/// Of a body that is text.
+const SHOWN_CHARACTERS: usize = 1000;
+
+/// Of any other body.
+const SHOWN_BYTES: usize = 200;
+
 /// XDR connections of the source.
 const CONNECTIONS: usize = 4;
 
 /// Records in flight on each of them.
 const WINDOW: usize = 256;
+
+/// How long a batch waits for records.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// For `--format avro`: the schema of the example.
+const SCHEMA: &str = include_str!("../../examples/schemas/row.avsc");
 
 /// Runs the demo.
 pub fn demo(args: DemoArgs) -> ExitCode {
@@ -49,7 +63,7 @@ pub fn demo(args: DemoArgs) -> ExitCode {
 fn try_demo(args: &DemoArgs) -> Result<u64, Box<dyn std::error::Error>> {
     let _log = logging::start(&quiet_log())?;
     let sink = Sink::spawn(SinkConfig { log_requests: SHOWN_REQUESTS, ..SinkConfig::default() })?;
-    let mut connector = Connector::start(config(args, sink.addr()))?;
+    let mut connector = Connector::start(config(args, sink.addr())?)?;
     let Some(address) = connector.addresses().first().copied() else {
         return Err("the connector listens nowhere".into());
     };
@@ -133,8 +147,23 @@ fn show(request: &LoggedRequest) -> String {
         text.push_str(&format!("{name}: {value}\n"));
     }
     text.push('\n');
-    text.push_str(&String::from_utf8_lossy(&request.body));
+    text.push_str(&show_body(&request.body));
     text.push('\n');
+    text
+}
+
+/// The first part of a body: text as it is, bytes in hexadecimal.
+fn show_body(body: &[u8]) -> String {
+    let (mut text, whole) = match std::str::from_utf8(body) {
+        Ok(text) => (text.chars().take(SHOWN_CHARACTERS).collect(), text.chars().nth(SHOWN_CHARACTERS).is_none()),
+        Err(_) => {
+            let part = body.get(..SHOWN_BYTES).unwrap_or(body);
+            (Hex(part).to_string(), part.len() == body.len())
+        }
+    };
+    if !whole {
+        text.push_str(&format!("... ({} bytes)", body.len()));
+    }
     text
 }
 
@@ -155,7 +184,7 @@ fn source_config(args: &DemoArgs, address: SocketAddr) -> SourceConfig {
 }
 
 /// What a file would say: one destination, everything else as it is by default.
-fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
+fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
     let protocol = match args.protocol {
         DemoProtocol::Http1 => Protocol::Http1,
         DemoProtocol::Http2 => Protocol::Http2,
@@ -171,10 +200,10 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
         http2_max_concurrent_streams: 256,
         success: StatusSet::successful(),
         permanent: StatusSet::empty(),
-        gzip_above: None,
+        gzip_above: args.gzip.then_some(0),
         headers: Headers::default(),
     };
-    Config {
+    Ok(Config {
         service: Service {
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             ports: vec![0],
@@ -182,7 +211,7 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
             socket_receive_buffer_bytes: None,
         },
         destinations: vec![destination],
-        rules: Rules::same_for_all(Routing::Destinations(vec![0]), format(args)),
+        rules: rules(args)?,
         content_errors: ContentErrors::default(),
         rejected: None,
         logging: quiet_log(),
@@ -194,17 +223,39 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Config {
             busy_poll: Duration::ZERO,
         },
         limits: Limits::default(),
-    }
+    })
 }
 
-fn format(args: &DemoArgs) -> Format {
+/// The same route, format and batching for every record.
+fn rules(args: &DemoArgs) -> Result<Rules, String> {
+    let mut rules = Rules::same_for_all(Routing::Destinations(vec![0]), format(args)?);
+    rules.top.batching = args.batch.map(|records| Batching {
+        enabled: true,
+        max_bytes: u64::MAX,
+        max_records: records,
+        interval: BATCH_INTERVAL,
+        body: BatchBody::Array,
+    });
+    Ok(rules)
+}
+
+fn format(args: &DemoArgs) -> Result<Format, String> {
     let text = TextRules::default();
-    match args.format {
+    Ok(match args.format {
         DemoFormat::Json => Format::Json { stringify_map_keys: true, text },
         DemoFormat::FlatJson => {
             Format::FlatJson { metadata_key: "metadata".to_owned(), stringify_map_keys: true, text }
         }
-    }
+        DemoFormat::MessagePack => Format::MessagePack { delete_metadata: false, invalid_utf8: text.invalid_utf8 },
+        DemoFormat::Avro => Format::Avro(Avro {
+            schema: AvroSchema::parse(SCHEMA)?,
+            schema_file: None,
+            metadata_key: Some("metadata".to_owned()),
+            stringify_map_keys: true,
+            invalid_utf8: text.invalid_utf8,
+        }),
+        DemoFormat::Xdr => Format::Xdr,
+    })
 }
 
 /// Warnings on standard error; the demo's own lines say the rest.

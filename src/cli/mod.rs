@@ -87,6 +87,12 @@ pub struct DemoArgs {
     /// Format of the request bodies.
     #[arg(long, value_enum, default_value_t = DemoFormat::FlatJson)]
     pub format: DemoFormat,
+    /// Put up to so many records in one request; one each unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch: Option<u32>,
+    /// Compress the request bodies.
+    #[arg(long)]
+    pub gzip: bool,
     /// HTTP version between connector and sink.
     #[arg(long, value_enum, default_value_t = DemoProtocol::Http2)]
     pub protocol: DemoProtocol,
@@ -123,6 +129,12 @@ pub enum DemoFormat {
     Json,
     /// Flat JSON.
     FlatJson,
+    /// MessagePack arrays.
+    MessagePack,
+    /// Avro datums.
+    Avro,
+    /// Frames as they came in.
+    Xdr,
 }
 
 /// `demo --protocol`.
