@@ -176,3 +176,49 @@ impl OpenBatch {
             || bytes >= MAX_BATCH_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::UNNAMED;
+    use super::super::table::Key;
+    use super::*;
+    use crate::config::model::{BatchBody, Rules};
+    use crate::policy::table::ProfileTable;
+
+    #[test]
+    fn a_batch_closes_early_enough_for_its_oldest_record_whenever_that_joins() {
+        let batching = Batching {
+            enabled: true,
+            max_bytes: 1 << 20,
+            max_records: 9,
+            interval: Duration::from_secs(60),
+            body: BatchBody::Array,
+        };
+        let rule = Rule {
+            batching,
+            framing: Framing::JsonArray,
+            by_namespace: false,
+            by_set: false,
+            by_operation: false,
+            longest_wait: Duration::from_secs(3),
+        };
+        let profile = ProfileTable::new(&Rules::default()).profiles().next().unwrap().0;
+        let at = |millis| Time::ZERO + Duration::from_millis(millis);
+        let member = |millis| Member {
+            source: Key { slot: 0, generation: 0 },
+            number: 0,
+            arrived: at(millis),
+            name: UNNAMED,
+            digest: [0; 20],
+        };
+        let mut batches = OpenBatches::default();
+        batches.select(profile, [None; 3]);
+        // The second one had to wait for room; the third one is as young as it seems.
+        for (arrived, now) in [(5_000, 5_000), (4_200, 5_100), (5_200, 5_200)] {
+            batches.add(&rule, profile, member(arrived), b"{}", b"", at(now));
+        }
+        assert!(batches.take_due(at(7_199)).is_none());
+        assert_eq!(batches.take_due(at(7_200)).map(|batch| batch.members.len()), Some(3));
+        assert!(batches.is_empty());
+    }
+}

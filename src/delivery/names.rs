@@ -15,7 +15,7 @@ const LIMIT: usize = 4096;
 const MAX_KEY: usize = 512;
 
 /// Stands for a pair that is not remembered.
-const UNNAMED: NameId = NameId(u16::MAX);
+pub const UNNAMED: NameId = NameId(u16::MAX);
 
 /// A pair of namespace and set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use ringpost::config::model::{Header, HeaderValue};
+
 use super::frames;
 use super::settings::{Layout, Shape};
 
@@ -80,8 +82,9 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// What a head says has to be true of every record of the body. The fault, if there is one.
-pub fn check_head(head: &str, body: &Body) -> Option<String> {
+/// What a head says has to be true of every record of the body, and it has to say all that is configured. The fault, if
+/// there is one.
+pub fn check_head(head: &str, body: &Body, headers: &[Header]) -> Option<String> {
     let kind = if body.layout == Layout::Lines { "application/x-ndjson" } else { "application/json" };
     let digest = match body.items.as_slice() {
         [one] => Some(base64_simd::STANDARD.encode_to_string(frames::digest(one.frame))),
@@ -99,10 +102,16 @@ pub fn check_head(head: &str, body: &Body) -> Option<String> {
     }
     for item in &body.items {
         let operation = if item.is_write { "write" } else { "delete" };
-        for (name, value) in [("x-ns", item.namespace.as_str()), ("x-set", &item.set), ("x-op", operation)] {
+        for Header { name, value } in headers {
+            let expected = match value {
+                HeaderValue::Namespace => item.namespace.as_str(),
+                HeaderValue::Set => &item.set,
+                _ => operation,
+            };
             let written = header(head, name);
-            if written.is_some_and(|written| written != value) {
-                return Some(format!("{name} is {written:?}, not {value:?}, for frame {}", item.frame));
+            // A record without a set has none to write.
+            if written != Some(expected).filter(|expected| !expected.is_empty()) {
+                return Some(format!("{name} is {written:?}, not {expected:?}, for frame {}", item.frame));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The oracle: what was sent, what destinations did with it, which codes came back; and whether that fits together.
 
+use ringpost::config::model::Header;
+
 use super::bodies::{self, Body};
 use super::frames::Class;
 use super::scenario::Scenario;
@@ -94,6 +96,7 @@ impl Tally {
 struct Destination {
     permanent: bool,
     gzip_above: Option<u64>,
+    headers: Vec<Header>,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,7 @@ impl Ledger {
         let destination = |entry: &ringpost::config::model::Destination| Destination {
             permanent: entry.permanent.contains(422),
             gzip_above: entry.gzip_above,
+            headers: entry.headers.list.clone(),
         };
         Ledger {
             kinds: scenario.kinds.clone(),
@@ -217,7 +221,8 @@ impl Ledger {
             self.violation(format!("a request at destination {destination} whose body is not that of any frame"));
             return None;
         };
-        if let Some(fault) = head.and_then(|head| bodies::check_head(head, &body)) {
+        let headers = &self.destinations[destination].headers;
+        if let Some(fault) = head.and_then(|head| bodies::check_head(head, &body, headers)) {
             self.violation(format!("a request at destination {destination}: {fault}"));
         }
         let numbers = body.items.iter().map(|item| usize::try_from(item.frame).ok());

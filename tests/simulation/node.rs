@@ -218,7 +218,7 @@ impl World {
         // Most are of one kind, or no batch would ever be full.
         let name = if self.random.chance(60) { node % NAMES.len() } else { self.random.size(0, NAMES.len() - 1) };
         let kind = self.nodes[node].port * NAMES.len() + name;
-        let poison = self.random.chance(10);
+        let poison = self.random.chance(self.scenario.poison);
         Some(self.ledger.new_record(class, kind, poison))
     }
 

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub drain_all_at: Option<u64>,
     /// Engine 1 drains here, while the others go on.
     pub drain_one_at: Option<u64>,
+    /// Percent of the records that destinations with permanent codes refuse.
+    pub poison: u64,
     /// Percent of a node's steps that do something unkind.
     pub unkind: u64,
     pub hpack_pauses: bool,
@@ -102,6 +104,7 @@ impl Scenario {
             heal_at,
             drain_all_at,
             drain_one_at,
+            poison: random.pick(&[3, 10, 40]),
             unkind: random.pick(&[0, 1, 3, 8]),
             hpack_pauses: random.chance(50),
         }
@@ -122,7 +125,8 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         header("x-set", HeaderValue::Set),
         header("x-op", HeaderValue::Operation),
     ];
-    list.retain(|_| random.chance(15));
+    let share = random.pick(&[0, 0, 50]);
+    list.retain(|_| random.chance(share));
     Destination {
         name: format!("d{index}"),
         urls,

@@ -171,7 +171,7 @@ impl Draw {
             // Not more than the network carries within a call time-out.
             max_bytes: random.pick(if self.large { &[600, 5_000, 40_000] } else { &[300, 1_000, 3_000] }),
             max_records: random.pick(&[1, 2, 3, 5, 20]),
-            interval: Duration::from_millis(random.pick(&[5, 20, 100, 500])),
+            interval: Duration::from_millis(random.pick(&[5, 20, 100, 500, 5_000])),
             body: if random.chance(50) { BatchBody::Array } else { BatchBody::NdJson },
         }
     }

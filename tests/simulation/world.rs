@@ -256,6 +256,10 @@ impl World {
         let now = self.time();
         let Some(engine) = self.engines[index].as_mut() else { return };
         engine.drain(now);
+        let left = engine.counts().batches;
+        if left > 0 {
+            self.ledger.violation(format!("engine {index} drains, and {left} batches are still open"));
+        }
         self.drain_began[index].get_or_insert(self.now);
         self.carry_out(index);
     }
