@@ -294,7 +294,7 @@ pub struct Batching {
 }
 
 /// `batching.body`, for the JSON formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BatchBody {
     /// One JSON array.
     #[default]
@@ -404,6 +404,14 @@ pub struct Limits {
     pub ack_write_timeout: Duration,
     /// TCP keep-alive on XDR connections; 60 s unless set.
     pub xdr_keepalive: Duration,
+}
+
+impl Limits {
+    /// How long a record may wait in a batch whose request may take `call_timeout`: what is left of its deadline is the
+    /// smaller of that and half of the deadline (decisions.md, "a batch closes").
+    pub fn longest_batch_wait(&self, call_timeout: Duration) -> Duration {
+        self.record_deadline.saturating_sub(call_timeout.min(self.record_deadline / 2))
+    }
 }
 
 impl Default for Limits {

@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::context::{Context, join};
 use super::fault::shown_key;
 use super::levels::KINDS;
-use super::model::{
-    BatchBody, Batching, Config, Format, Level, Limits, NamespaceRules, Overrides, PortRules, Routing, Rules,
-};
+use super::model::{BatchBody, Batching, Config, Format, Level, NamespaceRules, Overrides, PortRules, Routing, Rules};
 use super::value::{self, show_duration};
 use super::view::View;
 
-/// Most kinds of records that the levels of a file may tell apart; bounds the time that a look at each takes.
+/// Most kinds of records that the levels of a file may tell apart: each is looked at here, and has a place in the table
+/// that executors read.
 const MAX_KINDS_OF_RECORDS: usize = 100_000;
 
 /// Looks at the whole.
@@ -153,15 +152,15 @@ fn batches(context: &mut Context<'_>, root: &View<'_>, config: &Config) {
     each_level(&config.rules, &mut |level, own| {
         sections.extend(own.batching.as_ref().filter(|batching| batching.enabled).map(|batching| (level, batching)));
     });
-    if sections.is_empty() {
-        return;
-    }
     let kinds = kinds_of_records(&config.rules);
     if kinds > MAX_KINDS_OF_RECORDS {
         let message = format!(
             "{kinds} combinations of port, namespace and set, more than {MAX_KINDS_OF_RECORDS}; write fewer of them"
         );
         context.fault(root.at, "port-based-config", message);
+        return;
+    }
+    if sections.is_empty() {
         return;
     }
     let mut batched: HashMap<Level<'_>, Batched> = HashMap::new();
@@ -209,7 +208,7 @@ fn one_batching(context: &mut Context<'_>, view: &View<'_>, batching: &Batching,
         .destinations
         .iter()
         .filter_map(|index| config.destinations.get(*index))
-        .map(|destination| (longest_wait(&config.limits, destination.call_timeout), destination))
+        .map(|destination| (config.limits.longest_batch_wait(destination.call_timeout), destination))
         .min_by_key(|(wait, _)| *wait);
     let Some((wait, destination)) = shortest.filter(|(wait, _)| batching.interval > *wait) else { return };
     let message = format!(
@@ -223,11 +222,6 @@ fn one_batching(context: &mut Context<'_>, view: &View<'_>, batching: &Batching,
         wait.as_millis()
     );
     view.warn(context, "batch-interval", message);
-}
-
-/// How long a record can wait in a batch: until it has only the time of a call, or half of its deadline, left.
-fn longest_wait(limits: &Limits, call_timeout: std::time::Duration) -> std::time::Duration {
-    limits.record_deadline.saturating_sub(call_timeout.min(limits.record_deadline / 2))
 }
 
 fn headers_of_one_record(context: &mut Context<'_>, root: &View<'_>, config: &Config, index: usize, level: &Level<'_>) {

@@ -8,6 +8,9 @@ use super::budget::{Budget, Charge};
 /// enough that one slow record does not keep much else in memory.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// A body up to this keeps its spare room: to copy it would cost more.
+const SMALL: usize = 4 * 1024;
+
 /// Bodies share a chunk; the chunk's bytes are charged until the last of them is dropped.
 struct Owner {
     data: Vec<u8>,
@@ -36,9 +39,14 @@ impl Bodies {
     }
 
     /// Takes the body off the end of the chunk that begins at `start`, for whoever keeps it elsewhere.
-    pub fn take_last(&mut self, start: usize, keep: impl FnOnce(&[u8])) {
-        keep(self.chunk.get(start..).unwrap_or_default());
+    pub fn take_last<T>(&mut self, start: usize, keep: impl FnOnce(&[u8]) -> T) -> T {
+        let kept = keep(self.chunk.get(start..).unwrap_or_default());
         self.chunk.truncate(start);
+        if start == 0 {
+            // Where every body goes elsewhere the chunk is never sealed: what one large record took is given back here.
+            self.chunk.shrink_to(CHUNK_BYTES + CHUNK_BYTES / 4);
+        }
+        kept
     }
 
     /// Whether the chunk holds enough to be sealed.
@@ -63,9 +71,12 @@ impl Bodies {
 }
 
 /// `data` as a body that is charged to `budget` until its last part is dropped.
-pub fn charged(data: Vec<u8>, budget: &mut Budget) -> Bytes {
+pub fn charged(mut data: Vec<u8>, budget: &mut Budget) -> Bytes {
     if data.is_empty() {
         return Bytes::new();
+    }
+    if data.len() < data.capacity() / 4 * 3 && data.len() > SMALL {
+        data.shrink_to_fit();
     }
     let charge = budget.charge_until_dropped(data.capacity() as u64);
     Bytes::from_owner(Owner { data, _charge: charge })

@@ -35,8 +35,8 @@ impl Pool {
 pub struct Budget {
     bytes: Lease,
     records: Lease,
-    /// Given back by chunks as their last body is dropped. Only this executor's thread touches it; it is atomic
-    /// because the owner of a body has to be `Send`.
+    /// Given back by chunks as their last body is dropped, on this executor's thread, and by lines of `rejected-file` on
+    /// that of its writer.
     returned: Arc<AtomicI64>,
 }
 
@@ -51,6 +51,17 @@ impl Budget {
     pub fn has_room(&mut self, frame_bytes: u64) -> bool {
         self.settle();
         self.bytes.has_room(frame_bytes + RECORD_OVERHEAD) && self.records.has_room(1)
+    }
+
+    /// Whether `bytes` more may be held for a record that was taken in already.
+    pub fn has_bytes(&mut self, bytes: u64) -> bool {
+        self.settle();
+        self.bytes.has_room(bytes)
+    }
+
+    /// Whether nothing is left for any executor but what each has leased.
+    pub fn is_pool_empty(&self) -> bool {
+        self.bytes.is_shared_empty() || self.records.is_shared_empty()
     }
 
     /// Counts what chunks gave back.

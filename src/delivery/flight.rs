@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::chain::{Linked, Links};
 use super::names::NameId;
 use super::table::Key;
-use crate::format::ContentType;
+use crate::format::{ContentType, Framing};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 
@@ -33,6 +33,8 @@ pub struct Flight {
     pub batch: Option<Box<Batch>>,
     /// The settings of its records.
     pub profile: ProfileId,
+    /// Since when it could be sent: a record since it came, a batch since it was closed.
+    pub since: Time,
     /// Requests that are not over.
     pub pending: usize,
     /// The sources have their codes already (another destination failed); what is still on its way ends by itself.
@@ -60,6 +62,18 @@ pub struct Batch {
     pub sources_gone: u64,
 }
 
+impl Batch {
+    /// The record at `place` as it was written, without separators.
+    pub fn record(&self, place: usize, framing: &Framing) -> &[u8] {
+        let start = match place.checked_sub(1) {
+            None => framing.room(),
+            Some(before) => self.ends.get(before).map_or(0, |end| end + framing.separator_bytes()),
+        };
+        let end = self.ends.get(place).copied().unwrap_or(start);
+        self.data.get(start..end).unwrap_or_default()
+    }
+}
+
 impl Flight {
     /// One record, not queued anywhere yet.
     pub fn of_one(member: Member, profile: ProfileId) -> Flight {
@@ -67,6 +81,7 @@ impl Flight {
             member,
             batch: None,
             profile,
+            since: member.arrived,
             pending: 0,
             answered: false,
             refused_for_good: false,

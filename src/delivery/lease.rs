@@ -104,6 +104,11 @@ impl Lease {
         self.shared.put(spare);
     }
 
+    /// Whether the others can get nothing more.
+    pub fn is_shared_empty(&self) -> bool {
+        self.shared.free() <= 0
+    }
+
     /// What is used.
     pub fn used(&self) -> u64 {
         self.used

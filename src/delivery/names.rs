@@ -39,6 +39,8 @@ pub struct Names {
     last: Vec<u8>,
     last_kind: Option<(PortId, Kind)>,
     scratch: Vec<u8>,
+    /// For look-ups in the table.
+    lookup: Vec<u8>,
 }
 
 impl Names {
@@ -65,16 +67,15 @@ impl Names {
     }
 
     fn add(&mut self, port: PortId, record: &ChangeRecord<'_>, table: &ProfileTable) -> Kind {
-        let key = std::mem::take(&mut self.scratch);
-        let profile = table.find(port, record.namespace, record.set.unwrap_or_default(), &mut self.scratch);
-        let room = self.texts.len() < LIMIT && key.len() <= MAX_KEY;
+        let profile = table.find(port, record.namespace, record.set.unwrap_or_default(), &mut self.lookup);
+        let room = self.texts.len() < LIMIT && self.scratch.len() <= MAX_KEY;
         let Some(id) = u16::try_from(self.texts.len()).ok().filter(|_| room) else {
             return Kind { name: UNNAMED, profile };
         };
         let set = record.set.unwrap_or(b"(no set)");
         self.texts.push(format!("{}/{}/", record.namespace.escape_ascii(), set.escape_ascii()));
         let kind = Kind { name: NameId(id), profile };
-        self.kinds.insert(key, kind);
+        self.kinds.insert(self.scratch.clone(), kind);
         kind
     }
 

@@ -43,8 +43,6 @@ pub struct Rejects {
     lines: VecDeque<RejectedLine>,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// Size of the line whose record is about to be put behind those that wait.
-    last_bytes: usize,
 }
 
 impl Rejects {
@@ -63,30 +61,31 @@ impl Rejects {
         !self.waiting.is_empty()
     }
 
-    /// Makes the line of a frame with this message; false when there is no room for it. The record has to be put behind
-    /// the others next, by [`Rejects::wait`].
-    pub fn add(
-        &mut self,
+    /// Makes the line of a frame with this message; `None` when too much waits already. One line always may.
+    pub fn line(
+        &self,
         peer: Option<SocketAddr>,
         fault: &dyn std::fmt::Display,
         kind: FrameKind,
         body: &[u8],
         unix_ms: u64,
         budget: &mut Budget,
-    ) -> bool {
-        let bytes = line(peer, fault, kind, body, unix_ms);
-        if self.waiting.len() >= MAX_WAITING || self.waiting_bytes + bytes.len() > MAX_WAITING_BYTES {
-            return false;
+    ) -> Option<RejectedLine> {
+        // Base64 has four letters for three bytes.
+        let size = body.len() / 3 * 4;
+        let is_full = self.waiting.len() >= MAX_WAITING || self.waiting_bytes.saturating_add(size) > MAX_WAITING_BYTES;
+        if is_full && self.is_waiting() {
+            return None;
         }
-        self.last_bytes = bytes.len();
+        let bytes = line(peer, fault, kind, body, unix_ms);
         let charge = budget.charge_until_dropped(bytes.capacity() as u64);
-        self.lines.push_back(RejectedLine { bytes, _charge: charge });
-        true
+        Some(RejectedLine { bytes, _charge: charge })
     }
 
-    /// The record of the line that was just made.
-    pub fn wait(&mut self, source: Key, number: u64, deadline: Time) {
-        let bytes = std::mem::take(&mut self.last_bytes);
+    /// Hands a line to I/O. Its record waits until it is written.
+    pub fn push(&mut self, line: RejectedLine, source: Key, number: u64, deadline: Time) {
+        let bytes = line.bytes.len();
+        self.lines.push_back(line);
         self.waiting_bytes += bytes;
         self.waiting.push_back(Waiting { source, number, deadline, bytes, answered: false });
     }

@@ -184,12 +184,11 @@ fn avro_head(schema: &str, sync: &[u8; AVRO_SYNC]) -> Vec<u8> {
 /// readers use it to find blocks again behind damage.
 fn marker(schema: &str) -> [u8; AVRO_SYNC] {
     let mut marker = [0; AVRO_SYNC];
-    let mut state = 0xcbf2_9ce4_8422_2325u64;
+    // FNV-1a over the schema, then over the places.
+    let step = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let mut state = schema.bytes().fold(0xcbf2_9ce4_8422_2325, step);
     for (place, byte) in marker.iter_mut().enumerate() {
-        // FNV-1a, once over the schema for each byte.
-        for byte in schema.bytes().chain([place as u8]) {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        state = step(state, place as u8);
         *byte = (state >> 32) as u8;
     }
     marker

@@ -65,8 +65,7 @@ struct Variable {
 struct Template {
     /// HTTP/1.1: all of the head that does not differ.
     head: Vec<u8>,
-    /// HTTP/2: every header, the variable ones that are always there with an empty value, so that a clone has room for
-    /// them.
+    /// HTTP/2: every header, the variable ones with an empty value, so that a clone has room for them.
     headers: HeaderMap,
 }
 
@@ -119,7 +118,7 @@ impl Target {
             let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| wrong())?;
             match header.value.fixed() {
                 Some(text) => {
-                    let value = HeaderValue::from_str(text).map_err(|_| wrong())?;
+                    let value = HeaderValue::from_maybe_shared(forever(text)).map_err(|_| wrong())?;
                     fixed.push(Fixed { name, written: header.name.clone(), value });
                 }
                 None => variable.push(Variable {
@@ -173,6 +172,9 @@ impl Target {
             put(name, written, value);
         }
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static(""));
+        for variable in &self.variable {
+            headers.insert(variable.name.clone(), HeaderValue::from_static(""));
+        }
         if digest {
             headers.insert(DIGEST_HEADER, HeaderValue::from_static(""));
         }
@@ -222,11 +224,14 @@ impl Target {
             *value = digest;
         }
         for (header, range) in self.variable.iter().zip(spans(&request.values)) {
-            let Some(range) = range else { continue };
             // Values are percent-encoded where they are made, so that this never fails.
-            if let Ok(mut value) = HeaderValue::from_maybe_shared(request.values.slice(range)) {
-                value.set_sensitive(header.is_of_one_record);
-                headers.insert(&header.name, value);
+            let value = range.and_then(|range| HeaderValue::from_maybe_shared(request.values.slice(range)).ok());
+            match (value, headers.get_mut(&header.name)) {
+                (Some(mut value), Some(place)) => {
+                    value.set_sensitive(header.is_of_one_record);
+                    *place = value;
+                }
+                _ => _ = headers.remove(&header.name),
             }
         }
         let mut head = http::Request::new(());
@@ -238,8 +243,8 @@ impl Target {
     }
 }
 
-/// A copy that is never freed: clones of it, several per request, then count no references. There is one per
-/// destination, URL and executor, made once, of the length of a URL.
+/// A copy that is never freed: clones of it, several per request, then count no references. There is one of each URL and
+/// fixed header per executor, made once.
 fn forever(text: &str) -> Bytes {
     Bytes::from_static(Box::leak(text.to_owned().into_boxed_str()).as_bytes())
 }

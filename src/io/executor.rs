@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_lite::AsyncRead;
 use glommio::net::{TcpStream, UnixStream};
-use glommio::timer::Timer;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
@@ -22,7 +21,7 @@ use super::shell::{Clock, Shell};
 use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
-use crate::delivery::engine::{BUSY_TICK, Engine, IDLE_TICK, SharedLimits};
+use crate::delivery::engine::{Engine, IDLE_TICK, SharedLimits};
 
 /// The runtime's preemption timer parks an executor that has runnable tasks (`performance.md`, "glommio 0.9.0"):
 /// so it never fires in practice, and loops yield by their own budgets.
@@ -133,7 +132,7 @@ async fn serve(setup: Setup, engine: Engine) {
 async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapshot>, mut rejected: Option<Link>) {
     let mut published = shell.clock.monotonic();
     loop {
-        let busy = {
+        let (pause, idle) = {
             let mut engine = shell.engine.borrow_mut();
             let now = shell.clock.monotonic();
             engine.tick(now);
@@ -150,12 +149,11 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
                 publish(snapshot, &mut engine);
                 return;
             }
-            engine.is_busy()
+            (engine.next_tick(now), !engine.has_to_be_in_time())
         };
         heartbeat.beat();
-        let pause = if busy { BUSY_TICK } else { IDLE_TICK };
         shell.ticked(shell.clock.monotonic(), pause);
-        Timer::new(pause).await;
+        shell.until_tick(pause, idle).await;
     }
 }
 

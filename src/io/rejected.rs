@@ -4,7 +4,7 @@
 //! is answered 11, and the log says so once a minute. The file is not synced: it survives the end of the process, not
 //! that of the machine's power.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
@@ -18,6 +18,9 @@ use crate::delivery::rejects::RejectedLine;
 
 /// Lines on their way to the thread. A full queue is no loss: executors keep the next ones for their next tick.
 const QUEUE: usize = 256;
+
+/// How long the end of the process waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// How often the log hears that the file takes nothing.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -40,7 +43,7 @@ impl RejectedFile {
     /// Opens the file and starts the thread.
     ///
     /// # Errors
-    /// The file cannot be opened or created.
+    /// The file cannot be opened or created, or another process writes to it.
     pub fn start(config: &Rejected, executors: usize) -> io::Result<(RejectedFile, Vec<Link>)> {
         let writer = Writer::open(config)?;
         let (lines, receive) = sync_channel(QUEUE);
@@ -59,8 +62,14 @@ impl RejectedFile {
 
 impl Drop for RejectedFile {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            // The executors' ends are gone: it writes what it has and ends. A panic there was logged.
+        let Some(thread) = self.0.take() else { return };
+        // The executors' ends are gone: it writes what it has and ends. A panic there was logged. A disk that hangs must
+        // not keep the process: nobody waits for those lines any more.
+        let started = Instant::now();
+        while !thread.is_finished() && started.elapsed() < LAST_LINES {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
@@ -69,6 +78,7 @@ impl Drop for RejectedFile {
 impl Link {
     /// Hands lines over and takes answers, without waiting for either.
     pub fn exchange(&mut self, engine: &mut Engine) {
+        self.take_answers(engine);
         while let Some(line) = self.next.take().or_else(|| engine.next_rejected()) {
             match self.lines.try_send((self.executor, line)) {
                 Ok(()) => {}
@@ -76,10 +86,18 @@ impl Link {
                     self.next = Some(line);
                     break;
                 }
-                // The thread has ended, which is a defect: nothing is written any more.
-                Err(TrySendError::Disconnected(_)) => engine.rejected_written(false),
+                // The thread has ended, which is a defect: nothing is written any more. Lines that it took and did not
+                // answer are older than this one.
+                Err(TrySendError::Disconnected(_)) => {
+                    self.take_answers(engine);
+                    engine.rejected_written(false);
+                }
             }
         }
+        self.take_answers(engine);
+    }
+
+    fn take_answers(&mut self, engine: &mut Engine) {
         while let Ok(written) = self.written.try_recv() {
             engine.rejected_written(written);
         }
@@ -97,10 +115,12 @@ fn serve(mut writer: Writer, lines: &Receiver<(usize, RejectedLine)>, replies: &
 }
 
 struct Writer {
+    /// Locked: a second process would cut off what this one has written.
     file: File,
     path: std::path::PathBuf,
-    bytes: u64,
     max_bytes: u64,
+    /// Half a line may stand at the end.
+    torn: bool,
     complained: Option<Instant>,
 }
 
@@ -108,29 +128,47 @@ impl Writer {
     fn open(config: &Rejected) -> io::Result<Writer> {
         // Records are in it: for nobody else's eyes.
         let file = File::options().append(true).create(true).mode(0o600).open(&config.file)?;
-        let bytes = file.metadata()?.len();
-        Ok(Writer { file, path: config.file.clone(), bytes, max_bytes: config.max_bytes, complained: None })
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process writes to it")),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let (path, max_bytes) = (config.file.clone(), config.max_bytes);
+        Ok(Writer { file, path, max_bytes, torn: false, complained: None })
     }
 
     fn append(&mut self, line: &[u8]) -> bool {
-        let after = self.bytes.saturating_add(line.len() as u64);
-        if after > self.max_bytes {
-            let limit = show_size(self.max_bytes);
-            self.complain(&format_args!("it would pass rejected-file-max-bytes ({limit})"));
-            return false;
-        }
-        match self.file.write_all(line) {
-            Ok(()) => {
-                self.bytes = after;
-                true
+        match self.try_append(line) {
+            Ok(None) => true,
+            Ok(Some(full)) => {
+                self.complain(&full);
+                false
             }
             Err(error) => {
-                // Half a line would make the next one unreadable.
-                let _ = self.file.set_len(self.bytes);
                 self.complain(&error);
                 false
             }
         }
+    }
+
+    /// Appends a line, or says why there is no room for it.
+    fn try_append(&mut self, line: &[u8]) -> io::Result<Option<String>> {
+        // Asked for each time, since others may empty the file, as logrotate does.
+        let before = self.file.metadata()?.len();
+        if before.saturating_add(line.len() as u64) > self.max_bytes {
+            let limit = show_size(self.max_bytes);
+            return Ok(Some(format!("it would pass rejected-file-max-bytes ({limit})")));
+        }
+        if self.torn {
+            self.file.write_all(b"\n")?;
+            self.torn = false;
+        }
+        let written = self.file.write_all(line);
+        if written.is_err() {
+            // Half a line would make the next one unreadable. What was there before this line stays.
+            self.torn = self.file.set_len(before).is_err();
+        }
+        written.map(|()| None)
     }
 
     fn complain(&mut self, why: &dyn std::fmt::Display) {
@@ -160,8 +198,22 @@ mod tests {
         assert!(writer.append(b"12345\n"));
         assert!(!writer.append(b"1\n"));
         assert_eq!(std::fs::read(&file).unwrap(), b"12345\n12345\n");
+        drop(writer);
         let again = Writer::open(&Rejected { file: file.clone(), max_bytes: 13 });
         assert!(!again.unwrap().append(b"1\n"), "what was there before counts");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn one_process_writes_and_others_may_empty_the_file() {
+        let (mut writer, file) = writer("shared", 12);
+        let second = Writer::open(&Rejected { file: file.clone(), max_bytes: 12 });
+        assert!(second.is_err_and(|error| error.to_string().contains("another process")));
+        assert!(writer.append(b"1234567890\n"));
+        assert!(!writer.append(b"1234567890\n"));
+        File::options().write(true).truncate(true).open(&file).unwrap();
+        assert!(writer.append(b"abc\n"));
+        assert_eq!(std::fs::read(&file).unwrap(), b"abc\n");
         std::fs::remove_file(file).unwrap();
     }
 

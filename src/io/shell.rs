@@ -1,11 +1,14 @@
 //! What the tasks of one executor share.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use glommio::timer::Timer;
 
 use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
@@ -90,6 +93,9 @@ pub struct Shell {
     pub source_tasks: Cell<usize>,
     /// When the executor's regular tick has to come; later than that, the runtime does not get to its timers.
     pub tick_due: Cell<Time>,
+    /// The tick sleeps long, since nothing has to be done in time.
+    idle: Cell<bool>,
+    beat: RefCell<Option<Waker>>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
     connects: RefCell<Vec<Connect>>,
@@ -114,6 +120,8 @@ impl Shell {
             load,
             source_tasks: Cell::new(0),
             tick_due: Cell::new(clock.monotonic() + TICK_SLACK),
+            idle: Cell::new(false),
+            beat: RefCell::default(),
             sources: RefCell::default(),
             connections: RefCell::default(),
             connects: RefCell::default(),
@@ -143,6 +151,20 @@ impl Shell {
         self.tick_due.set(now + after + TICK_SLACK);
     }
 
+    /// Sleeps until the next tick: for `pause`, or until something has to be done in time if nothing has now.
+    pub async fn until_tick(&self, pause: Duration, idle: bool) {
+        self.idle.set(idle);
+        let mut timer = Timer::new(pause);
+        poll_fn(|cx| {
+            if idle && !self.idle.get() {
+                return Poll::Ready(());
+            }
+            *self.beat.borrow_mut() = Some(cx.waker().clone());
+            Pin::new(&mut timer).poll(cx).map(|_| ())
+        })
+        .await;
+    }
+
     /// Carries out what the engine asks for: wakes tasks, opens connections.
     pub fn carry_out(&self, engine: &mut Engine) {
         self.carry_out_for(engine, None);
@@ -163,6 +185,12 @@ impl Shell {
         let mut connects = self.connects.borrow_mut();
         while let Some(connect) = engine.next_connect() {
             connects.push(connect);
+        }
+        if self.idle.get() && engine.has_to_be_in_time() {
+            self.idle.set(false);
+            if let Some(beat) = self.beat.borrow_mut().take() {
+                beat.wake();
+            }
         }
         if !connects.is_empty()
             && let Some(opener) = self.opener.borrow_mut().take()

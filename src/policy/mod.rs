@@ -5,8 +5,9 @@ pub mod table;
 pub mod transforms;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::config::model::{Routing, Rules};
+use crate::config::model::Routing;
 use table::{ProfileId, ProfileTable};
 
 /// Pairs of namespace and set that are warned about; further ones are skipped without a warning.
@@ -27,7 +28,7 @@ pub enum Route<'a> {
 #[derive(Debug)]
 pub struct Policy {
     /// Settings by port, namespace and set.
-    pub table: ProfileTable,
+    pub table: Arc<ProfileTable>,
     /// Sets by namespace.
     warned: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
     /// Pairs in it.
@@ -35,9 +36,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of `rules`.
-    pub fn new(rules: &Rules) -> Policy {
-        Policy { table: ProfileTable::new(rules), warned: HashMap::new(), count: 0 }
+    /// The policy by this table.
+    pub fn new(table: Arc<ProfileTable>) -> Policy {
+        Policy { table, warned: HashMap::new(), count: 0 }
     }
 
     /// The route of records with this profile.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::model::{Format, NamespaceRules, Overrides, PortRules};
+use crate::config::model::{Format, NamespaceRules, Overrides, PortRules, Rules};
 
 fn to(destination: usize) -> Overrides {
     Overrides { routing: Some(Routing::Destinations(vec![destination])), ..Overrides::default() }
@@ -7,7 +7,7 @@ fn to(destination: usize) -> Overrides {
 
 #[test]
 fn each_namespace_and_set_is_first_once() {
-    let mut policy = Policy::new(&Rules::default());
+    let mut policy = Policy::new(Arc::new(ProfileTable::new(&Rules::default())));
     let profile = policy.table.find(policy.table.port(1), b"test", b"a", &mut Vec::new());
     assert_eq!(policy.route(profile), Route::None);
     assert!(policy.is_first_unrouted(b"test", b"a"));
@@ -28,7 +28,7 @@ fn the_table_says_what_the_rules_resolve_to() {
     rules.namespaces[1].own.format = Some(Format::Xdr);
     rules.ports.push(PortRules { port: 1, own: Overrides::default(), namespaces: namespaces(20) });
     rules.ports.push(PortRules { port: 2, own: to(30), namespaces: Vec::new() });
-    let policy = Policy::new(&rules);
+    let policy = Policy::new(Arc::new(ProfileTable::new(&rules)));
     for port in [1, 2, 3] {
         for namespace in ["a", "b", "c"] {
             for set in ["", "s", "t"] {

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::super::batch::{MAX_OPEN, OpenBatch, Rule};
+use super::super::batch::{NewRecord, OpenBatch, Rule};
 use super::super::bodies;
 use super::super::flight::{Batch, Flight, Member, Stage};
 use super::super::table::Key;
 use super::Engine;
+use super::intake::more;
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 use crate::wire::ack;
@@ -22,8 +23,7 @@ struct Rebuilt {
 }
 
 impl Engine {
-    /// Adds a record to the batch that was selected when it was encoded. Body and header values stand at the end of the
-    /// chunk of single bodies, and leave it.
+    /// Adds a record to its batch. Body and header values stand at the end of the chunk of single bodies, and leave it.
     pub(super) fn add_to_batch(
         &mut self,
         profile: ProfileId,
@@ -32,24 +32,15 @@ impl Engine {
         heads: Range<usize>,
         now: Time,
     ) {
-        if !self.batches.is_open() && self.batches.len() >= MAX_OPEN {
-            // The selected batch is not there, so that it is another one.
-            if let Some(oldest) = self.batches.take_any() {
-                self.close_batch(oldest, now);
-            }
-        }
         let Some(rule) = self.rules.get(profile.index()).and_then(Option::as_ref) else { return };
-        let (length, batches) = (body.len(), &mut self.batches);
-        self.bodies.take_last(body.start, |written| {
-            let (body, heads) = written.split_at_checked(length).unwrap_or((written, &[]));
-            batches.add(rule, profile, member, body, heads, now);
-        });
         debug_assert_eq!(heads.start, body.end);
         self.budget.charge_record();
-        let Some(batch) = self.batches.selected() else { return };
-        let full = batch.is_full(rule);
-        self.budget.recharge(&mut batch.charged, batch.data.capacity() as u64);
-        if full && let Some(batch) = self.batches.take_selected() {
+        let (batches, budget) = (&mut self.batches, &mut self.budget);
+        let closed = self.bodies.take_last(body.start, |written| {
+            let (body, heads) = written.split_at_checked(body.len()).unwrap_or((written, &[]));
+            batches.add(rule, NewRecord { profile, member, body, heads }, budget, now)
+        });
+        for batch in closed.into_iter().flatten() {
             self.close_batch(batch, now);
         }
     }
@@ -61,7 +52,16 @@ impl Engine {
         }
     }
 
-    /// Closes all batches: there is no room for more records, or no more will come.
+    /// Room is wanted that records hold which wait in batches. While others are in flight theirs will come back, and small
+    /// batches would only be more requests: then batches are closed only if they hold most of it.
+    pub(super) fn make_room(&mut self, now: Time) {
+        let waiting = self.batches.records();
+        if waiting > 0 && (self.flights.is_empty() || waiting > self.budget.used_records() / 2) {
+            self.close_all_batches(now);
+        }
+    }
+
+    /// Closes all batches: no more records will come, or there is no room for them.
     pub(super) fn close_all_batches(&mut self, now: Time) {
         while let Some(batch) = self.batches.take_any() {
             self.close_batch(batch, now);
@@ -78,6 +78,7 @@ impl Engine {
         let mut members = batch.members.into_iter();
         let Some(member) = members.next() else { return };
         let mut flight = Flight::of_one(member, batch.profile);
+        flight.since = now;
         flight.batch =
             Some(Box::new(Batch { more: members.collect(), data, ends: batch.ends, sources_gone: u64::MAX }));
         let start = self.prune(&mut flight).unwrap_or(start);
@@ -99,8 +100,25 @@ impl Engine {
         }
     }
 
-    /// Puts a flight with its body in the queues of all its destinations.
+    /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
+    /// healthy URL by now, or no room.
     fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
+        let mut no_way = self.no_way(flight.profile, now);
+        if no_way.as_ref().is_some_and(|no_way| no_way.full) {
+            // Several batches that are closed together: only what has to wait counts against the limit.
+            self.seal_chunk();
+            self.pump_touched(now);
+            no_way = self.no_way(flight.profile, now);
+        }
+        if let Some(why) = no_way {
+            self.counters.refused += flight.len() as u64;
+            if let Some(left_out) = self.limited.refused.allow(now) {
+                let batch = self.describe_flight(&flight);
+                tracing::warn!(target: "server", "{batch} answered 11, nothing was sent: {why}{}",
+                    more(left_out), why = self.explain(&why));
+            }
+            return self.drop_unsent(&flight);
+        }
         let destinations = self.policy.destinations(flight.profile).len();
         if let Some(first) = self.open_flight(flight, 0..destinations, now) {
             self.give_bodies(first, body, heads);
@@ -213,14 +231,17 @@ impl Engine {
         self.counters.batches_taken_apart += 1;
         for (at, member) in flight.members().enumerate() {
             let Some(rule) = self.rules.get(flight.profile.index()).and_then(Option::as_ref) else { return };
-            let rebuilt = rebuild(rule, batch, &[at]);
-            let data = bodies::charged(rebuilt.data, &mut self.budget);
-            if member.arrived + self.limits.record_deadline <= now || !self.source_takes_answers(member.source) {
+            let is_late = member.arrived + self.limits.record_deadline <= now;
+            let size = rule.framing.room() + batch.record(at, &rule.framing).len();
+            if is_late || !self.source_takes_answers(member.source) || !self.budget.has_bytes(size as u64) {
                 self.answer(member.source, member.number, ack::TEMPORARY);
                 self.budget.release_record();
                 continue;
             }
+            let rebuilt = rebuild(rule, batch, &[at]);
+            let data = bodies::charged(rebuilt.data, &mut self.budget);
             let mut one = Flight::of_one(*member, flight.profile);
+            one.since = now;
             one.refused_for_good = refused_alone;
             let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
             self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
@@ -240,12 +261,7 @@ fn rebuild(rule: &Rule, batch: &Batch, kept: &[usize]) -> Rebuilt {
     let mut data = vec![0; framing.room()];
     let mut ends = Vec::with_capacity(kept.len());
     for at in kept {
-        let start = match at.checked_sub(1) {
-            None => framing.room(),
-            Some(before) => batch.ends.get(before).map_or(0, |end| end + framing.separator_bytes()),
-        };
-        let end = batch.ends.get(*at).copied().unwrap_or(start);
-        data.extend_from_slice(batch.data.get(start..end).unwrap_or_default());
+        data.extend_from_slice(batch.record(*at, framing));
         ends.push(data.len());
         framing.separate(&mut data);
     }

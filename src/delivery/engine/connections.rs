@@ -46,8 +46,7 @@ impl Engine {
         if alone {
             self.empty_queue(index, why, now);
         }
-        self.pump_touched(now);
-        self.resume();
+        self.go_on(now);
     }
 
     /// The connection's socket gave `bytes`.
@@ -98,10 +97,9 @@ impl Engine {
     fn after_exchange(&mut self, key: Key, now: Time) {
         self.take_outcomes(key, now);
         self.settle_connection(key, now);
-        self.pump_touched(now);
         // The library may have something to say of its own: settings, window updates, pings.
         self.wake_connection(key);
-        self.resume();
+        self.go_on(now);
     }
 
     /// Takes over what the exchange says about itself.

@@ -194,7 +194,7 @@ impl Engine {
         if attempt.links.is_linked() {
             return;
         }
-        let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.member.arrived);
+        let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.since);
         let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
         if let Some(destination) = self.destinations.get_mut(attempt.destination) {
             let expires = began + destination.call_timeout;

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::flight::{Attempt, Flight, Member, Stage};
 use super::super::names::Kind;
+use super::super::rejects::RejectedLine;
 use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
@@ -12,7 +13,7 @@ use crate::config::model::ContentErrors;
 use crate::format::ContentType;
 use crate::policy::Route;
 use crate::policy::table::ProfileId;
-use crate::record::{self, ChangeRecord, Operation, RecordError};
+use crate::record::{self, ChangeRecord, RecordError};
 use crate::time::{Now, Time};
 use crate::wire::ack;
 use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
@@ -41,8 +42,8 @@ enum Verdict {
     Deliver(Accepted),
     /// Answer with this code at once.
     Answer(u8),
-    /// Answer 10 once its frame stands in `rejected-file`.
-    Keep,
+    /// Answer 10 once this line stands in `rejected-file`.
+    Keep(RejectedLine),
 }
 
 impl Engine {
@@ -69,15 +70,14 @@ impl Engine {
         }
         let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
-        self.flush_batch();
+        self.seal_chunk();
         match end {
-            // Records that wait in batches hold the room that others wait for.
-            End::NoRoom | End::WindowFull => self.close_all_batches(now.monotonic),
-            End::UsedUp | End::Broken(_) => self.close_due_batches(now.monotonic),
+            End::NoRoom | End::WindowFull => self.make_room(now.monotonic),
+            End::UsedUp | End::Broken(_) => {}
         }
+        self.close_due_batches(now.monotonic);
         self.after_frames(key, assembler, end, bytes.len(), now.monotonic);
-        self.pump_touched(now.monotonic);
-        self.resume();
+        self.go_on(now.monotonic);
     }
 
     /// Takes frames until the bytes are used up, framing breaks, or there is no room.
@@ -126,11 +126,11 @@ impl Engine {
         };
         match verdict {
             Verdict::Answer(code) => self.answer(key, number, code),
-            Verdict::Keep => self.rejects.wait(key, number, arrived + self.limits.record_deadline),
+            Verdict::Keep(line) => self.rejects.push(line, key, number, arrived + self.limits.record_deadline),
             Verdict::Deliver(record) => self.start(key, number, record, arrived, now.monotonic),
         }
         if self.bodies.is_full() {
-            self.flush_batch();
+            self.seal_chunk();
         }
     }
 
@@ -185,7 +185,7 @@ impl Engine {
         let mut no_way = self.no_way(kind.profile, now.monotonic);
         if no_way.as_ref().is_some_and(|no_way| no_way.full) {
             // What this batch queued so far may find free streams: only what has to wait counts against the limit.
-            self.flush_batch();
+            self.seal_chunk();
             self.pump_touched(now.monotonic);
             no_way = self.no_way(kind.profile, now.monotonic);
         }
@@ -208,7 +208,7 @@ impl Engine {
         }
     }
 
-    /// Writes body and header values of a record into the open chunk, and says which batch it belongs to.
+    /// Writes body and header values of a record into the open chunk.
     fn encode(&mut self, kind: Kind, record: &ChangeRecord<'_>, unix_ms: u64) -> Result<Accepted, RecordError> {
         let out = self.bodies.buffer();
         let start = out.len();
@@ -217,25 +217,9 @@ impl Engine {
             self.encoders.body(profile, record, unix_ms, out, &mut self.counters.notes)?;
         }
         let end = out.len();
-        let mut wants_heads = true;
-        if let Some(rule) = self.rules.get(kind.profile.index()).and_then(Option::as_ref) {
-            let operation: &[u8] = if record.operation == Operation::Write { b"w" } else { b"d" };
-            self.batches.select(
-                kind.profile,
-                [
-                    rule.by_namespace.then_some(record.namespace),
-                    rule.by_set.then_some(record.set.unwrap_or_default()),
-                    rule.by_operation.then_some(operation),
-                ],
-            );
-            // Those of a batch are the same for all of its records.
-            wants_heads = !self.batches.is_open();
-        }
-        if wants_heads {
-            let left_out = self.encoders.heads(self.policy.destinations(kind.profile), record, out)?;
-            self.counters.headers_absent += u64::from(left_out.absent);
-            self.counters.headers_too_long += u64::from(left_out.too_long);
-        }
+        let left_out = self.encoders.heads(self.policy.destinations(kind.profile), record, out)?;
+        self.counters.headers_absent += u64::from(left_out.absent);
+        self.counters.headers_too_long += u64::from(left_out.too_long);
         let heads = end..out.len();
         Ok(Accepted { digest: *record.digest, kind, body: start..end, heads })
     }
@@ -249,27 +233,30 @@ impl Engine {
         now: Now,
     ) -> Verdict {
         self.counters.content_faults += 1;
-        let code = match self.content_errors {
-            ContentErrors::Permanent => ack::PERMANENT,
-            ContentErrors::Temporary => ack::TEMPORARY,
-        };
         let peer = self.sources.get(key).map(|source| source.peer);
+        let (verdict, outcome) = match self.content_errors {
+            ContentErrors::Temporary => (Verdict::Answer(ack::TEMPORARY), "answered 11, so the server sends it again"),
+            ContentErrors::Permanent if !self.rejects.is_kept() => {
+                (Verdict::Answer(ack::PERMANENT), "answered 10, which the server does not send again")
+            }
+            ContentErrors::Permanent => match self.rejects.line(peer, fault, kind, body, now.unix_ms, &mut self.budget)
+            {
+                Some(line) => (
+                    Verdict::Keep(line),
+                    "kept in rejected-file, then answered 10, which the server does not send again",
+                ),
+                None => {
+                    self.counters.rejected_refused += 1;
+                    let outcome = "answered 11, so the server sends it again: too much waits for rejected-file";
+                    (Verdict::Answer(ack::TEMPORARY), outcome)
+                }
+            },
+        };
         if let Some(left_out) = self.limited.content.allow(now.monotonic) {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-            let meaning = match self.content_errors {
-                ContentErrors::Permanent => "which the server does not send again",
-                ContentErrors::Temporary => "so the server sends it again",
-            };
-            tracing::warn!(target: "record-parser",
-                "{peer}: record answered {code}, {meaning}: {fault}{}", more(left_out));
+            tracing::warn!(target: "record-parser", "{peer}: record {outcome}: {fault}{}", more(left_out));
         }
-        if code != ack::PERMANENT || !self.rejects.is_kept() {
-            return Verdict::Answer(code);
-        }
-        match self.rejects.add(peer, fault, kind, body, now.unix_ms, &mut self.budget) {
-            true => Verdict::Keep,
-            false => Verdict::Answer(ack::TEMPORARY),
-        }
+        verdict
     }
 
     fn report_panic(&mut self, key: Key, now: Time) {
@@ -292,7 +279,7 @@ impl Engine {
         let destinations = self.policy.destinations(kind.profile).len();
         self.budget.charge_record();
         if let Some(first) = self.open_flight(Flight::of_one(member, kind.profile), 0..destinations, now) {
-            self.batch.push(Encoded { first, body, heads });
+            self.unsealed.push(Encoded { first, body, heads });
         }
     }
 
@@ -359,16 +346,16 @@ impl Engine {
     }
 
     /// Ends the open chunk and gives its records their bodies.
-    fn flush_batch(&mut self) {
-        if self.batch.is_empty() {
+    pub(super) fn seal_chunk(&mut self) {
+        if self.unsealed.is_empty() {
             return;
         }
         let chunk = self.bodies.seal(&mut self.budget);
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.unsealed);
         for Encoded { first, body, heads } in batch.drain(..) {
             self.give_bodies(first, &chunk.slice(body), &chunk.slice(heads));
         }
-        self.batch = batch;
+        self.unsealed = batch;
     }
 
     /// Puts the assembler back and notes what the source waits for.

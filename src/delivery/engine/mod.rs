@@ -160,7 +160,7 @@ pub struct Engine {
     budget: Budget,
     bodies: Bodies,
     /// First attempts of the records whose bodies are in the open chunk, and where.
-    batch: Vec<intake::Encoded>,
+    unsealed: Vec<intake::Encoded>,
     /// Batches that are still being filled.
     batches: OpenBatches,
     /// Records whose frame is on its way to a file.

@@ -2,7 +2,7 @@
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Member, Stage};
+use super::super::flight::{Flight, Member, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -86,7 +86,11 @@ impl Engine {
 
     /// The records of a flight, for a log line.
     pub(super) fn describe(&self, key: Key) -> String {
-        let Some(flight) = self.flights.get(key) else { return "record".to_owned() };
+        self.flights.get(key).map_or_else(|| "record".to_owned(), |flight| self.describe_flight(flight))
+    }
+
+    /// The same for one that is not in the table.
+    pub(super) fn describe_flight(&self, flight: &Flight) -> String {
         let (name, digest) = (self.names.text(flight.member.name), Hex(&flight.member.digest));
         match flight.len() {
             1 => format!("record {name}{digest}"),

@@ -1,7 +1,8 @@
 //! An engine from a configuration.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::super::batch::{OpenBatches, Rule};
 use super::super::bodies::Bodies;
@@ -14,7 +15,7 @@ use super::super::names::Names;
 use super::super::rejects::Rejects;
 use super::super::table::Table;
 use super::{Engine, Limited};
-use crate::config::model::{Config, HeaderValue, Routing};
+use crate::config::model::{BatchBody, Config, Routing};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
@@ -22,13 +23,15 @@ use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
 use crate::wire::frame::FrameLimits;
 
-/// What the executors of a process share: amounts that they lease, nothing else.
+/// What the executors of a process share: amounts that they lease, and a table that is only read.
 #[derive(Debug, Clone)]
 pub struct SharedLimits {
     pool: Pool,
     /// One for each endpoint, in the order of destinations and URLs.
     queues: Vec<Shared>,
     executors: usize,
+    /// The settings of every kind of record.
+    table: Arc<ProfileTable>,
 }
 
 impl SharedLimits {
@@ -43,6 +46,7 @@ impl SharedLimits {
             pool: Pool::new(config.executors.in_flight_bytes, records, executors),
             queues: queues.collect(),
             executors,
+            table: Arc::new(ProfileTable::new(&config.rules)),
         }
     }
 }
@@ -65,25 +69,24 @@ pub enum SetupError {
     Transform(String),
 }
 
-/// How records with this profile are batched, if they are.
-fn rule(config: &Config, table: &ProfileTable, profile: &Profile) -> Option<Rule> {
-    let batching = profile.batching.clone()?;
-    let Some(Routing::Destinations(list)) = &profile.routing else { return None };
-    let destinations = || list.iter().filter_map(|index| config.destinations.get(*index));
-    let has = |wanted: &HeaderValue| {
-        destinations().any(|destination| destination.headers.list.iter().any(|header| header.value == *wanted))
+/// How the records of each profile are batched. Profiles of one format and layout share what is made from them.
+fn rules(config: &Config, table: &ProfileTable) -> Vec<Option<Rule>> {
+    let mut framings: HashMap<(usize, BatchBody), Rc<Framing>> = HashMap::new();
+    let mut rule = |profile: &Profile| {
+        let batching = profile.batching.clone()?;
+        let Some(Routing::Destinations(list)) = &profile.routing else { return None };
+        let calls = list.iter().filter_map(|index| config.destinations.get(*index)).map(|it| it.call_timeout);
+        let format = table.formats.get(profile.format)?;
+        let framing = framings
+            .entry((profile.format, batching.body))
+            .or_insert_with(|| Rc::new(Framing::new(format, batching.body)));
+        Some(Rule {
+            framing: Rc::clone(framing),
+            longest_wait: config.limits.longest_batch_wait(calls.max().unwrap_or_default()),
+            batching,
+        })
     };
-    let deadline = config.limits.record_deadline;
-    let call = destinations().map(|destination| destination.call_timeout).max().unwrap_or(deadline);
-    let format = table.formats.get(profile.format)?;
-    Some(Rule {
-        framing: Framing::new(format, batching.body),
-        by_namespace: has(&HeaderValue::Namespace),
-        by_set: has(&HeaderValue::Set),
-        by_operation: has(&HeaderValue::Operation),
-        longest_wait: deadline.saturating_sub(call.min(deadline / 2)),
-        batching,
-    })
+    table.profiles().map(|(_, profile)| rule(profile)).collect()
 }
 
 /// The destinations of an executor, and their URLs.
@@ -134,9 +137,9 @@ fn delivery(
 impl Engine {
     /// The engine of executor `index`.
     pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, SetupError> {
-        let policy = Policy::new(&config.rules);
+        let policy = Policy::new(Arc::clone(&shared.table));
         let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
-        let rules = policy.table.profiles().map(|(_, profile)| rule(config, &policy.table, profile)).collect();
+        let rules = rules(config, &policy.table);
         let (destinations, endpoints) = delivery(config, shared, index)?;
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
@@ -156,7 +159,7 @@ impl Engine {
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
             bodies: Bodies::default(),
-            batch: Vec::new(),
+            unsealed: Vec::new(),
             batches: OpenBatches::default(),
             rejects: Rejects::new(config.rejected.is_some()),
             sources_gone: 0,

@@ -100,7 +100,7 @@ impl Engine {
         }
         self.pause(key, now);
         // Records that wait in batches hold the room that this one waits for.
-        self.close_all_batches(now);
+        self.make_room(now);
         self.pump_touched(now);
         Input::Wait
     }
@@ -135,6 +135,15 @@ impl Engine {
             self.paused.push_back(key);
             self.counters.pauses += 1;
         }
+    }
+
+    /// After records may have ended: sends what can be sent now, and lets sources that wait for room try again.
+    pub(super) fn go_on(&mut self, now: Time) {
+        if !self.paused.is_empty() && !self.budget.has_room(0) {
+            self.make_room(now);
+        }
+        self.pump_touched(now);
+        self.resume();
     }
 
     /// Lets those that have waited longest try again.

@@ -17,11 +17,18 @@ pub const IDLE_TICK: Duration = Duration::from_millis(100);
 /// How often [`Engine::tick`] wants to be called while something is in flight.
 pub const BUSY_TICK: Duration = Duration::from_millis(10);
 
+/// The shortest time between two ticks: batches that are to be closed earlier wait for this.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
+
 impl Engine {
     /// Does what is due at `now`. To be called at least every [`BUSY_TICK`] or [`IDLE_TICK`]: deadlines are seen that
     /// much late at most.
     pub fn tick(&mut self, now: Time) {
         self.close_due_batches(now);
+        if !self.batches.is_empty() && self.budget.is_pool_empty() {
+            // Another executor may wait for it.
+            self.make_room(now);
+        }
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
@@ -32,8 +39,21 @@ impl Engine {
         }
         self.release_idle_buffers();
         self.trim();
-        self.pump_touched(now);
-        self.resume();
+        self.go_on(now);
+    }
+
+    /// When [`Engine::tick`] wants to be called next, from `now`.
+    pub fn next_tick(&self, now: Time) -> Duration {
+        let regular = if self.is_busy() { BUSY_TICK } else { IDLE_TICK };
+        match self.batches.next_close() {
+            Some(close) => regular.min(close.since(now)).max(SHORTEST_TICK),
+            None => regular,
+        }
+    }
+
+    /// Whether something waits that is due sooner than in an [`IDLE_TICK`]: a batch, or a line of `rejected-file`.
+    pub fn has_to_be_in_time(&self) -> bool {
+        !self.batches.is_empty() || self.rejects.is_waiting()
     }
 
     /// Calls that are given up: the record's other attempts are not touched.
@@ -59,7 +79,9 @@ impl Engine {
             any = true;
             // One that was answered when another destination failed has missed nothing: only its calls end here.
             let is_open = self.flights.get(key).is_some_and(|flight| !flight.answered);
-            self.counters.deadlines += u64::from(is_open);
+            if is_open {
+                self.counters.deadlines += self.flights.get(key).map_or(0, |flight| flight.len() as u64);
+            }
             if is_open && let Some(left_out) = self.limited.deadline.allow(now) {
                 let record = self.describe(key);
                 tracing::warn!(target: "server",

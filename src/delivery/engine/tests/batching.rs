@@ -349,3 +349,87 @@ fn bodies_above_the_threshold_are_compressed_and_the_others_are_not() {
     assert_eq!(rig.codes(), [0, 0]);
     rig.assert_empty();
 }
+
+#[test]
+fn while_other_records_are_in_flight_small_batches_wait_on() {
+    let mut config = batching(4);
+    config.service.max_concurrent_records = 5;
+    let mut rig = Rig::new(&config);
+    let mut open = Vec::new();
+    rig.send(7);
+    let sent = requests(&mut rig, &mut open);
+    assert_eq!(sent.len(), 1, "one batch of four is in flight; one record waits, two are not taken in");
+    assert_eq!(rig.engine.counts().batches, 1);
+    rig.answer(sent[0].0, OK);
+    let now = rig.now;
+    rig.engine.source_receive(rig.source, &[], Now { monotonic: now, unix_ms: 0 });
+    rig.send(1);
+    let sent = requests(&mut rig, &mut open);
+    assert_eq!(keys(&sent[0].2), [4, 5, 6, 7], "the room that came back filled the batch");
+    rig.answer(sent[0].0, OK);
+    assert_eq!(rig.codes(), [0; 8]);
+    assert_eq!(rig.engine.in_flight(), 0);
+}
+
+#[test]
+fn a_batch_that_finds_no_healthy_url_when_it_closes_is_counted_and_answered() {
+    let mut rig = Rig::new(&batching(3));
+    rig.send(3);
+    let mut open = Vec::new();
+    let sent = requests(&mut rig, &mut open);
+    rig.send(2);
+    rig.after(3_500);
+    // Three time-outs in a row make the URL unhealthy just before the next batch is closed.
+    let now = rig.now;
+    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, now));
+    rig.tick();
+    assert_eq!(rig.engine.counters().refused, 2);
+    rig.answer(sent[0].0, OK);
+    assert_eq!(rig.codes(), [0, 0, 0, 11, 11]);
+    rig.assert_empty();
+}
+
+#[test]
+fn more_batches_that_close_together_than_may_be_queued_are_sent_where_connections_are_free() {
+    let mut config = batching(100);
+    config.destinations[0].max_request_queued_per_endpoint = 1;
+    let header =
+        crate::config::model::Header { name: "x-set".to_owned(), value: crate::config::model::HeaderValue::Set };
+    config.destinations[0].headers.list.push(header);
+    let mut rig = Rig::new(&config);
+    // Connections that are open and free.
+    let mut open = Vec::new();
+    for set in ["a", "b"] {
+        send_in_set(&mut rig, set);
+        rig.after(3_500);
+        rig.tick();
+        let sent = requests(&mut rig, &mut open);
+        if set == "a" {
+            // The first connection stays busy while the second one is opened.
+            send_in_set(&mut rig, "other");
+            rig.after(1);
+        }
+        sent.iter().for_each(|(connection, ..)| rig.answer(*connection, OK));
+    }
+    rig.after(3_500);
+    rig.tick();
+    for (connection, ..) in requests(&mut rig, &mut open) {
+        rig.answer(connection, OK);
+    }
+    rig.codes();
+    for set in ["a", "b", "c"] {
+        send_in_set(&mut rig, set);
+    }
+    assert_eq!(rig.engine.counts().batches, 3);
+    let now = rig.now;
+    rig.engine.drain(now);
+    let free = open.len();
+    let refused = rig.engine.counters().refused;
+    assert!(refused <= 3 - (free as u64 + 1).min(3), "{free} free connections and a queue of one, {refused} refused");
+}
+
+fn send_in_set(rig: &mut Rig, set: &str) {
+    let spec = RecordSpec { set: set.to_owned(), ..RecordSpec::default() };
+    let frame = Generator::new(&spec).unwrap().frame(0);
+    rig.engine.source_receive(rig.source, &frame, Now { monotonic: rig.now, unix_ms: 0 });
+}
