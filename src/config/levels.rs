@@ -97,15 +97,20 @@ fn ports(
         let own = overrides(context, levels, &section, known);
         let namespaces = namespaces(context, levels, &section, known);
         let port = entry.key.parse::<u16>().ok().filter(|port| port.to_string() == entry.key);
-        if let Some(listening) = listening
-            && !port.is_some_and(|port| listening.contains(&port))
-        {
-            let all = show_ports(listening);
-            let message = match port {
-                Some(port) => format!("nothing listens on {port}; write one of {all}, or add it to `service.port`"),
-                None => format!("no port number; write one of the listening ports: {all}"),
-            };
-            context.fault(entry.key_at, &path, message);
+        let all = show_ports(listening.unwrap_or_default());
+        match port {
+            None => {
+                let message = format!("no port number; write one of the listening ports: {all}");
+                context.fault(entry.key_at, &path, message);
+            }
+            // The official connector starts with such a block, and so does its documentation's example.
+            Some(port) if listening.is_some_and(|listening| !listening.contains(&port)) => {
+                let message = format!(
+                    "nothing listens on {port}, so no record has these settings; write one of {all}, or add it to `service.port`"
+                );
+                context.warn(entry.key_at, &path, message);
+            }
+            Some(_) => {}
         }
         ports.extend(port.map(|port| PortRules { port, own, namespaces }));
     }
