@@ -2,11 +2,11 @@
 //!
 //! A line is written whole or not at all. Without room (the disk, `rejected-file-max-bytes`) the answer is no, the record
 //! is answered 11, and the log says so once a minute. The file is not synced: it survives the end of the process, not
-//! that of the machine's power.
+//! that of the machine's power. What is half a line at start stays one, and is ended.
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -107,8 +107,16 @@ struct Writer {
 impl Writer {
     fn open(config: &Rejected) -> io::Result<Writer> {
         // Records are in it: for nobody else's eyes.
-        let file = File::options().append(true).create(true).mode(0o600).open(&config.file)?;
-        let bytes = file.metadata()?.len();
+        let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(&config.file)?;
+        let mut bytes = file.metadata()?.len();
+        let mut last = [b'\n'];
+        if let Some(at) = bytes.checked_sub(1) {
+            file.read_exact_at(&mut last, at)?;
+        }
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+            bytes += 1;
+        }
         Ok(Writer { file, path: config.file.clone(), bytes, max_bytes: config.max_bytes, complained: None })
     }
 
@@ -162,6 +170,17 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"12345\n12345\n");
         let again = Writer::open(&Rejected { file: file.clone(), max_bytes: 13 });
         assert!(!again.unwrap().append(b"1\n"), "what was there before counts");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn half_a_line_from_before_is_ended() {
+        let (_, file) = writer("half", 100);
+        std::fs::write(&file, b"12").unwrap();
+        let mut writer = Writer::open(&Rejected { file: file.clone(), max_bytes: 5 }).unwrap();
+        assert!(writer.append(b"1\n"));
+        assert!(!writer.append(b"1\n"), "the line feed counts");
+        assert_eq!(std::fs::read(&file).unwrap(), b"12\n1\n");
         std::fs::remove_file(file).unwrap();
     }
 
