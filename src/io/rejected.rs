@@ -7,8 +7,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::model::Rejected;
@@ -22,9 +21,17 @@ const QUEUE: usize = 256;
 /// How often the log hears that the file takes nothing.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long the end of the process waits for the thread. A write can stand still for good (a file on a server that went
+/// away), and nobody waits for its answer any more: what was not written was not answered 10.
+const END_WAIT: Duration = Duration::from_secs(1);
+
 /// The thread. It ends when the last [`Link`] is gone.
 #[derive(Debug)]
-pub struct RejectedFile(Option<JoinHandle<()>>);
+pub struct RejectedFile {
+    path: std::path::PathBuf,
+    /// Its other end is dropped when the thread ends.
+    running: Receiver<()>,
+}
 
 /// One executor's end.
 #[derive(Debug)]
@@ -51,17 +58,22 @@ impl RejectedFile {
             replies.push(reply);
             links.push(Link { executor, lines: lines.clone(), written, next: None });
         }
+        let (end, running) = channel();
         let name = "ringpost-reject".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || serve(writer, &receive, &replies))?;
-        Ok((RejectedFile(Some(thread)), links))
+        std::thread::Builder::new().name(name).spawn(move || {
+            let _end = end;
+            serve(writer, &receive, &replies);
+        })?;
+        Ok((RejectedFile { path: config.file.clone(), running }, links))
     }
 }
 
 impl Drop for RejectedFile {
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            // The executors' ends are gone: it writes what it has and ends. A panic there was logged.
-            let _ = thread.join();
+        // The executors' ends are gone: it writes what it has and ends. A panic there was logged.
+        if self.running.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(target: "server",
+                "rejected-file {} stands still, and is left as it is; records that were answered 10 are in it", self.path.display());
         }
     }
 }
