@@ -203,6 +203,7 @@ fn a_file_that_stands_still_holds_up_neither_records_nor_the_end() {
     let in_time = codes.iter().take_while(|code| **code == 10).count();
     assert!(in_time > 50 && in_time < 1_000, "{in_time}: a pipe holds 64 KiB");
     assert!(codes[in_time..].iter().all(|code| *code == 11), "the rest is not lost");
+    connector.wait_log("rejected-file does not take records", LONG);
     assert_eq!(code(&connector, &Frame::new(9_999).bytes()), 0, "others are delivered");
     drop(client);
     connector.signal(libc::SIGTERM);

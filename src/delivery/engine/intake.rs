@@ -257,6 +257,7 @@ impl Engine {
         if let Some(left_out) = self.limited.content.allow(now.monotonic) {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             let meaning = match self.content_errors {
+                ContentErrors::Permanent if self.rejects.is_kept() => "once it is in rejected-file",
                 ContentErrors::Permanent => "which the server does not send again",
                 ContentErrors::Temporary => "so the server sends it again",
             };
@@ -268,7 +269,10 @@ impl Engine {
         }
         match self.rejects.add(peer, fault, kind, body, now.unix_ms, &mut self.budget) {
             true => Verdict::Keep,
-            false => Verdict::Answer(ack::TEMPORARY),
+            false => {
+                self.report_unkept(now.monotonic);
+                Verdict::Answer(ack::TEMPORARY)
+            }
         }
     }
 
