@@ -390,6 +390,37 @@ fn records_that_fill_the_limit_are_sent_though_their_batch_is_not_full() {
 }
 
 #[test]
+fn a_set_of_its_own_for_every_record_costs_batches_and_not_memory() {
+    // Sets come from outside, and tell batches apart here.
+    for protocol in PROTOCOLS {
+        let sink = watchful(Behaviour::default());
+        let mut connector = Settings::to(protocol, &[sink.addr()])
+            .set("headers: { x-set: { source: set } }")
+            .executor(&format!("in-flight-bytes: {IN_FLIGHT_MIB}MiB"))
+            .batching("max-records: 100, batch-interval: 500")
+            .start();
+        let (count, mut client) = (by_length(4_000, 200_000), client(connector.addr()));
+        // The one large record before makes each new batch expect the same.
+        let large = vec![b'x'; 2 << 20];
+        let first = wire::Frame::new(0).bin("large", wire::particle::STRING, &large).bytes();
+        client.send_frame(&first).unwrap();
+        assert_eq!(client.read_ack().unwrap(), 0);
+        let mut writer = client.stream().try_clone().unwrap();
+        let sends = std::thread::spawn(move || {
+            use std::io::Write;
+            let frame = |at: u64| wire::Frame::new(at).set(Some(format!("set-{at}").as_bytes())).bytes();
+            (1..=count).for_each(|at| writer.write_all(&frame(at)).unwrap());
+        });
+        assert_eq!(acks(&mut client, count as usize), vec![0; count as usize], "{protocol}");
+        sends.join().unwrap();
+        let (stats, peak) = (sink.ledger().stats(), connector.memory_kib("VmHWM"));
+        assert_eq!((stats.delivered, stats.duplicates), (count + 1, 0), "{protocol}");
+        assert!(peak <= ALLOWED_KIB, "{protocol}: {peak} KiB, allowed {ALLOWED_KIB}");
+        connector.stop();
+    }
+}
+
+#[test]
 fn a_lonely_record_waits_for_its_interval_and_no_longer() {
     for protocol in PROTOCOLS {
         let sink = watchful(Behaviour::default());
