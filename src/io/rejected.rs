@@ -2,13 +2,13 @@
 //!
 //! A line is written whole or not at all. Without room (the disk, `rejected-file-max-bytes`) the answer is no, the record
 //! is answered 11, and the log says so once a minute. The file is not synced: it survives the end of the process, not
-//! that of the machine's power.
+//! that of the machine's power. What is half a line at start stays one, and is ended.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::thread::JoinHandle;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::config::model::Rejected;
@@ -19,15 +19,20 @@ use crate::delivery::rejects::RejectedLine;
 /// Lines on their way to the thread. A full queue is no loss: executors keep the next ones for their next tick.
 const QUEUE: usize = 256;
 
-/// How long the end of the process waits for the last lines.
-const LAST_LINES: Duration = Duration::from_secs(2);
-
 /// How often the log hears that the file takes nothing.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long the end of the process waits for the thread. A write can stand still for good (a file on a server that went
+/// away), and nobody waits for its answer any more: what was not written was not answered 10.
+const END_WAIT: Duration = Duration::from_secs(1);
+
 /// The thread. It ends when the last [`Link`] is gone.
 #[derive(Debug)]
-pub struct RejectedFile(Option<JoinHandle<()>>);
+pub struct RejectedFile {
+    path: std::path::PathBuf,
+    /// Its other end is dropped when the thread ends.
+    running: Receiver<()>,
+}
 
 /// One executor's end.
 #[derive(Debug)]
@@ -54,23 +59,22 @@ impl RejectedFile {
             replies.push(reply);
             links.push(Link { executor, lines: lines.clone(), written, next: None });
         }
+        let (end, running) = channel();
         let name = "ringpost-reject".to_owned();
-        let thread = std::thread::Builder::new().name(name).spawn(move || serve(writer, &receive, &replies))?;
-        Ok((RejectedFile(Some(thread)), links))
+        std::thread::Builder::new().name(name).spawn(move || {
+            let _end = end;
+            serve(writer, &receive, &replies);
+        })?;
+        Ok((RejectedFile { path: config.file.clone(), running }, links))
     }
 }
 
 impl Drop for RejectedFile {
     fn drop(&mut self) {
-        let Some(thread) = self.0.take() else { return };
-        // The executors' ends are gone: it writes what it has and ends. A panic there was logged. A disk that hangs must
-        // not keep the process: nobody waits for those lines any more.
-        let started = Instant::now();
-        while !thread.is_finished() && started.elapsed() < LAST_LINES {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if thread.is_finished() {
-            let _ = thread.join();
+        // The executors' ends are gone: it writes what it has and ends. A panic there was logged.
+        if self.running.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(target: "server",
+                "rejected-file {} stands still, and is left as it is; records that were answered 10 are in it", self.path.display());
         }
     }
 }
@@ -126,15 +130,10 @@ struct Writer {
 
 impl Writer {
     fn open(config: &Rejected) -> io::Result<Writer> {
-        // Records are in it: for nobody else's eyes.
-        let file = File::options().append(true).create(true).mode(0o600).open(&config.file)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process writes to it")),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
         let (path, max_bytes) = (config.file.clone(), config.max_bytes);
-        Ok(Writer { file, path, max_bytes, torn: false, complained: None })
+        let file = open(&path)?;
+        let torn = ends_in_half_a_line(&file)?;
+        Ok(Writer { file, path, max_bytes, torn, complained: None })
     }
 
     fn append(&mut self, line: &[u8]) -> bool {
@@ -153,6 +152,7 @@ impl Writer {
 
     /// Appends a line, or says why there is no room for it.
     fn try_append(&mut self, line: &[u8]) -> io::Result<Option<String>> {
+        self.reopen_if_moved()?;
         // Asked for each time, since others may empty the file, as logrotate does.
         let before = self.file.metadata()?.len();
         if before.saturating_add(line.len() as u64) > self.max_bytes {
@@ -171,6 +171,18 @@ impl Writer {
         written.map(|()| None)
     }
 
+    /// A file that was renamed or removed is left to whoever did that; the next lines go to a new one.
+    fn reopen_if_moved(&mut self) -> io::Result<()> {
+        let (ours, named) = (self.file.metadata()?, std::fs::metadata(&self.path));
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(());
+        }
+        let file = open(&self.path)?;
+        self.torn = ends_in_half_a_line(&file)?;
+        self.file = file;
+        Ok(())
+    }
+
     fn complain(&mut self, why: &dyn std::fmt::Display) {
         if self.complained.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
             self.complained = Some(Instant::now());
@@ -179,6 +191,25 @@ impl Writer {
                 self.path.display());
         }
     }
+}
+
+/// Opens the file for this process alone. Records are in it: for nobody else's eyes.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another process writes to it")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the last line has no end, since a process or a machine came to one while it was written.
+fn ends_in_half_a_line(file: &File) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if let Some(at) = file.metadata()?.len().checked_sub(1) {
+        file.read_exact_at(&mut last, at)?;
+    }
+    Ok(last != *b"\n")
 }
 
 #[cfg(test)]
@@ -215,6 +246,31 @@ mod tests {
         assert!(writer.append(b"abc\n"));
         assert_eq!(std::fs::read(&file).unwrap(), b"abc\n");
         std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn half_a_line_from_before_is_ended() {
+        let (_, file) = writer("half", 100);
+        std::fs::write(&file, b"12").unwrap();
+        let mut writer = Writer::open(&Rejected { file: file.clone(), max_bytes: 5 }).unwrap();
+        assert!(writer.append(b"1\n"));
+        assert!(!writer.append(b"1\n"), "the line feed counts");
+        assert_eq!(std::fs::read(&file).unwrap(), b"12\n1\n");
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let (mut writer, file) = writer("moved", 100);
+        assert!(writer.append(b"1\n"));
+        let moved = file.with_extension("1");
+        std::fs::rename(&file, &moved).unwrap();
+        assert!(writer.append(b"2\n"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(writer.append(b"3\n"));
+        assert_eq!(std::fs::read(&moved).unwrap(), b"1\n");
+        assert_eq!(std::fs::read(&file).unwrap(), b"3\n");
+        [file, moved].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     }
 
     #[test]

@@ -13,6 +13,8 @@
 )]
 
 pub mod oracle;
+pub mod raw;
+pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -86,6 +88,14 @@ pub struct Settings {
     pub executor_settings: Vec<String>,
     pub limits: Vec<String>,
     pub level: &'static str,
+    /// Further ports of `service.port`.
+    pub more_ports: Vec<u16>,
+    /// The value of the top level's `routing`; all destinations if there is none.
+    pub routing: Option<String>,
+    /// Routing and format of the top level are in `more`, or nowhere.
+    pub own_levels: bool,
+    /// Further text at the top level of the file, such as `batching: { max-records: 10 }`.
+    pub more: Vec<String>,
 }
 
 impl Settings {
@@ -100,6 +110,10 @@ impl Settings {
             executor_settings: Vec::new(),
             limits: Vec::new(),
             level: "info",
+            more_ports: Vec::new(),
+            routing: None,
+            own_levels: false,
+            more: Vec::new(),
         };
         settings.and(protocol, sinks)
     }
@@ -144,21 +158,34 @@ impl Settings {
         self
     }
 
+    /// Text at the top level.
+    pub fn top(mut self, text: impl Into<String>) -> Settings {
+        self.more.push(text.into());
+        self
+    }
+
+    /// `batching` of the top level, such as `max-records: 10, body: ndjson`.
+    pub fn batching(self, settings: &str) -> Settings {
+        self.top(format!("batching: {{ {settings} }}"))
+    }
+
     /// The file.
     pub fn yaml(&self, log: &std::path::Path) -> String {
         let block = |lines: &[String]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
-        let mut text = format!("service:\n  port: {}\n  address: 127.0.0.1\n{}", self.port, block(&self.service));
+        let ports: Vec<String> =
+            std::iter::once(self.port).chain(self.more_ports.clone()).map(|p| p.to_string()).collect();
+        let mut text =
+            format!("service:\n  port: [ {} ]\n  address: 127.0.0.1\n{}", ports.join(", "), block(&self.service));
         text.push_str("destinations:\n");
         for to in &self.destinations {
             text.push_str(&format!("  {}:\n    urls: [ {} ]\n", to.name, to.urls.join(", ")));
             to.settings.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
         }
         let names: Vec<_> = self.destinations.iter().map(|to| to.name.as_str()).collect();
-        text.push_str(&format!(
-            "routing: {{ mode: static-multi-destination, destinations: [ {} ] }}\n",
-            names.join(", ")
-        ));
-        text.push_str(&format!("format: {}\n", self.format));
+        let all = format!("{{ mode: static-multi-destination, destinations: [ {} ] }}", names.join(", "));
+        if !self.own_levels {
+            text.push_str(&format!("routing: {}\nformat: {}\n", self.routing.as_deref().unwrap_or(&all), self.format));
+        }
         text.push_str(&format!("logging:\n  file: {}\n  levels: {{ root: {} }}\n", log.display(), self.level));
         text.push_str(&format!(
             "executors:\n  cores: {}\n  pin: false\n{}",
@@ -168,6 +195,7 @@ impl Settings {
         if !self.limits.is_empty() {
             text.push_str(&format!("limits:\n{}", block(&self.limits)));
         }
+        self.more.iter().for_each(|more| text.push_str(&format!("{more}\n")));
         text
     }
 
@@ -309,6 +337,28 @@ impl Process {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
+    /// Bytes of XDR connections that the kernel has and the connector has not read.
+    pub fn unread_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let local = format!(":{:04X}", self.port);
+        let of_line = |line: &str| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let ours = columns.get(1).is_some_and(|address| address.ends_with(&local)) && columns.get(3) == Some(&"01");
+            ours.then(|| u64::from_str_radix(columns[4].split_once(':').unwrap().1, 16).unwrap())
+        };
+        text.lines().skip(1).filter_map(of_line).sum()
+    }
+
+    /// Waits until the connector has read, and had time to take in, what clients have sent.
+    #[track_caller]
+    pub fn wait_read(&self) {
+        let mut quiet = 0;
+        wait_until("everything sent is read", LONG, || {
+            quiet = if self.unread_bytes() == 0 { quiet + 1 } else { 0 };
+            quiet == 4
+        });
     }
 
     /// Open descriptors.

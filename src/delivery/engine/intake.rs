@@ -241,10 +241,7 @@ impl Engine {
             }
             ContentErrors::Permanent => match self.rejects.line(peer, fault, kind, body, now.unix_ms, &mut self.budget)
             {
-                Some(line) => (
-                    Verdict::Keep(line),
-                    "kept in rejected-file, then answered 10, which the server does not send again",
-                ),
+                Some(line) => (Verdict::Keep(line), "answered 10, once it is in rejected-file"),
                 None => {
                     self.counters.rejected_refused += 1;
                     let outcome = "answered 11, so the server sends it again: too much waits for rejected-file";

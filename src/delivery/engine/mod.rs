@@ -110,6 +110,7 @@ pub struct Counts {
 #[derive(Debug)]
 struct Limited {
     content: RateLimit,
+    unkept: RateLimit,
     framing: RateLimit,
     refused: RateLimit,
     failed: RateLimit,
@@ -124,6 +125,7 @@ impl Default for Limited {
         let limit = RateLimit::per_second;
         Limited {
             content: limit(),
+            unkept: limit(),
             framing: limit(),
             refused: limit(),
             failed: limit(),

@@ -251,6 +251,7 @@ impl Engine {
     fn expire_rejects(&mut self, now: Time) {
         while let Some((source, number)) = self.rejects.expired(now) {
             self.counters.deadlines += 1;
+            self.report_unkept(now);
             self.answer(source, number, ack::TEMPORARY);
         }
     }
