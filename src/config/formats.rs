@@ -206,6 +206,11 @@ fn avro(context: &mut Context<'_>, view: &View<'_>, options: Options) -> Option<
         view.fault(context, "metadata-key", with_advice(message));
         return None;
     }
+    if options.metadata_key.is_none() && schema.is_map() {
+        let message = "a map schema without `metadata-key`: bodies say neither which record they are of, nor whether it was deleted; \
+                       add `metadata-key`, and a record or map to the values that can hold the metadata";
+        view.warn(context, key, message.to_owned());
+    }
     let needed = schema.fields_that_need_a_bin(options.metadata_key.as_deref());
     if !needed.is_empty() {
         let names = needed.iter().take(MAX_NAMED_FIELDS).map(|name| shown(name)).collect::<Vec<_>>().join(", ");

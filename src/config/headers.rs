@@ -90,7 +90,8 @@ fn fixed(node: &Node) -> Result<String, String> {
     if value::is_ambiguous(node) {
         return Err("a number or a boolean in YAML where text is needed; write it in quotes".to_owned());
     }
-    check_value(text).map_err(|why| format!("{why} (the value is not shown); {example}"))?;
+    check_value(text)
+        .map_err(|why| format!("{why} (the value is not shown); write visible ASCII, or take the header out"))?;
     Ok(text.to_owned())
 }
 

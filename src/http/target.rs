@@ -143,6 +143,15 @@ impl Target {
         self.fixed.iter().any(|known| known.name == *name) || self.variable.iter().any(|known| known.name == *name)
     }
 
+    /// What a header says that the record has no value for; `None`: it is left out.
+    fn instead(header: &Variable, content: ContentType) -> Option<&'static str> {
+        match header.name {
+            CONTENT_TYPE => Some(content.name()),
+            USER_AGENT => Some(USER_AGENT_VALUE),
+            _ => None,
+        }
+    }
+
     fn template(&self, request: &Request) -> Option<&Template> {
         let digest = self.digest && request.digest.is_some();
         let kind = request.content.index() * 4 + usize::from(digest) * 2 + usize::from(request.gzip);
@@ -198,7 +207,8 @@ impl Target {
             out.extend_from_slice(&digest_text(&digest));
         }
         for (header, range) in self.variable.iter().zip(spans(&request.values)) {
-            if let Some(value) = range.and_then(|range| request.values.get(range)) {
+            let value = range.and_then(|range| request.values.get(range));
+            if let Some(value) = value.or_else(|| Self::instead(header, request.content).map(str::as_bytes)) {
                 for part in [b"\r\n", header.line.as_bytes(), value] {
                     out.extend_from_slice(part);
                 }
@@ -231,7 +241,11 @@ impl Target {
                     value.set_sensitive(header.is_of_one_record);
                     *place = value;
                 }
-                _ => _ = headers.remove(&header.name),
+                (_, Some(place)) => match Self::instead(header, request.content) {
+                    Some(text) => *place = HeaderValue::from_static(text),
+                    None => _ = headers.remove(&header.name),
+                },
+                (_, None) => {}
             }
         }
         let mut head = http::Request::new(());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// Lets one line of one cause through per interval, and counts those left out in between. Keep one per cause.
+/// Lets so many lines of one cause through per interval, and counts those left out in between. Keep one per cause.
 ///
 /// ```
 /// use ringpost::{logging::RateLimit, time::Time};
@@ -16,34 +16,44 @@ use crate::time::Time;
 #[derive(Debug, Clone)]
 pub struct RateLimit {
     interval: Duration,
-    last: Option<Time>,
+    /// Lines per interval.
+    lines: u32,
+    /// When the interval began.
+    began: Option<Time>,
+    /// Lines written in it.
+    written: u32,
     left_out: u64,
 }
 
 impl RateLimit {
-    /// One line per `interval`.
-    pub const fn new(interval: Duration) -> RateLimit {
-        RateLimit { interval, last: None, left_out: 0 }
+    /// `lines` per `interval`.
+    pub const fn new(lines: u32, interval: Duration) -> RateLimit {
+        RateLimit { interval, lines, began: None, written: 0, left_out: 0 }
     }
 
     /// One line a second.
     pub const fn per_second() -> RateLimit {
-        RateLimit::new(Duration::from_secs(1))
+        RateLimit::new(1, Duration::from_secs(1))
     }
 
     /// Whether a line may be written now: `Some` with the number of lines left out since the last one, else `None`.
     pub fn allow(&mut self, now: Time) -> Option<u64> {
-        if self.last.is_some_and(|last| now.since(last) < self.interval) {
+        if self.began.is_none_or(|began| now.since(began) >= self.interval) {
+            self.began = Some(now);
+            self.written = 0;
+        }
+        if self.written >= self.lines {
             self.left_out = self.left_out.saturating_add(1);
             return None;
         }
-        self.last = Some(now);
+        self.written += 1;
         Some(std::mem::take(&mut self.left_out))
     }
 
     /// For a timer: how many lines were left out, once the interval is over and if there were any. Without it, the
     /// last lines of a burst would stay uncounted until the cause comes up again.
     pub fn overdue(&mut self, now: Time) -> Option<u64> {
-        if self.left_out == 0 { None } else { self.allow(now) }
+        let is_over = self.began.is_none_or(|began| now.since(began) >= self.interval);
+        if self.left_out == 0 || !is_over { None } else { self.allow(now) }
     }
 }

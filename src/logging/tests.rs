@@ -167,6 +167,9 @@ fn a_rate_limit_counts_what_it_leaves_out() {
     let written: Vec<_> = (0..2_500).filter_map(|ms| limit.allow(at(ms)).map(|left_out| (ms, left_out))).collect();
     assert_eq!(written, [(0, 0), (1_000, 999), (2_000, 999)]);
     assert_eq!(limit.overdue(at(2_999)), None);
-    assert_eq!(limit.overdue(at(3_000)), Some(500));
+    assert_eq!(limit.overdue(at(3_000)), Some(499), "2,500 lines less 3 written and 1,998 told of");
     assert_eq!(limit.overdue(at(9_000)), None);
+    let mut several = RateLimit::new(3, std::time::Duration::from_secs(1));
+    let written: Vec<_> = (0..1_005).filter_map(|ms| several.allow(at(ms)).map(|left_out| (ms, left_out))).collect();
+    assert_eq!(written, [(0, 0), (1, 0), (2, 0), (1_000, 997), (1_001, 0), (1_002, 0)]);
 }

@@ -12,6 +12,12 @@ pub struct Identity<'a> {
     digest: &'a [u8],
 }
 
+impl<'a> Identity<'a> {
+    pub(super) const fn new(namespace: &'a [u8], set: Option<&'a [u8]>, digest: &'a [u8]) -> Identity<'a> {
+        Identity { namespace, set, digest }
+    }
+}
+
 impl<'a> ChangeRecord<'a> {
     /// Names the record in a log line: `namespace/set/digest`, the digest in hexadecimal as the server's tools show it.
     pub const fn identity(&self) -> Identity<'a> {

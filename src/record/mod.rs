@@ -352,6 +352,22 @@ pub fn decode(body: &[u8]) -> Result<ChangeRecord<'_>, RecordError> {
     })
 }
 
+/// What a message that cannot be decoded says about its record, as far as it can be read: for the log.
+pub fn glimpse(body: &[u8]) -> Option<Identity<'_>> {
+    let mut reader = Reader::new(body);
+    let header = reader.array::<HEADER_SIZE>()?;
+    let count = u16::from_be_bytes([*header.get(18)?, *header.get(19)?]);
+    let mut fields = Fields::default();
+    for _ in 0..count {
+        let size = reader.u32().and_then(|size| (size as usize).checked_sub(1));
+        let Some((kind, data)) = size.and_then(|size| Some((reader.u8()?, reader.take(size)?))) else { break };
+        // One of them may be what is wrong.
+        let _ = fields.put(kind, data);
+    }
+    let digest = fields.digest.map(<[u8; 20]>::as_slice).unwrap_or_default();
+    fields.namespace.map(|namespace| Identity::new(namespace, fields.set, digest))
+}
+
 fn classify(info2: u8) -> Result<Operation, RecordError> {
     if info2 & bits::DELETE != 0 {
         Ok(if info2 & bits::DURABLE_DELETE != 0 { Operation::DurableDelete } else { Operation::Delete })

@@ -328,11 +328,22 @@ fn keys_that_are_no_strings_are_written_as_the_json_formats_do_or_refused() {
 }
 
 #[test]
+fn a_removed_bin_is_null_or_else_as_if_it_were_missing() {
+    let message = super::message::message(WRITE, &[nil("v")]);
+    let of = |field: &str| encode(&avro(&record_schema(field)), &message);
+    let (body, _) = of(r#"{"name":"v","type":["string","null"],"default":"x"}"#).unwrap();
+    assert_eq!(body, [2], "null is a value");
+    let (body, _) = of(r#"{"name":"v","type":"string","default":"x"}"#).unwrap();
+    assert_eq!(body, [2, b'x']);
+    let error = of(r#"{"name":"v","type":"long"}"#).unwrap_err();
+    assert!(error.ends_with("there is no value for field \"v\", which has no default and cannot be null"), "{error}");
+}
+
+#[test]
 fn errors_name_the_bin_the_value_and_the_types() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (r#""long""#, float("v", 1.0), "the value is a double, the schema wants long"),
         (r#""string""#, int("v", 1), "the value is an integer, the schema wants string"),
-        (r#""long""#, nil("v"), "the value is nil, the schema wants long"),
         (r#""null""#, boolean("v", true), "the value is a boolean, the schema wants null"),
         (r#"["null","boolean"]"#, text("v", "x"), "the value is a string, the schema wants null or boolean"),
         (r#""string""#, blob("v", b"x"), "the value is bytes, the schema wants string"),

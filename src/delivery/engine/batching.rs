@@ -147,6 +147,8 @@ impl Engine {
             true => zipped.get_or_insert_with(|| self.encoders.gzip(body, &mut self.budget)).clone(),
             false => None,
         };
+        // What does not shrink goes as it is.
+        let compressed = compressed.filter(|zipped| zipped.len() < body.len());
         attempt.gzip = compressed.is_some();
         attempt.body = compressed.unwrap_or_else(|| body.clone());
     }

@@ -152,7 +152,12 @@ impl Engine {
     fn judge_message(&mut self, key: Key, body: &[u8], now: Now) -> Verdict {
         match record::decode(body) {
             Ok(record) => self.judge_record(key, &record, now),
-            Err(fault) => self.bad_content(key, &fault, FrameKind::Message, body, now),
+            Err(fault) => match record::glimpse(body) {
+                Some(identity) => {
+                    self.bad_content(key, &format_args!("{identity}: {fault}"), FrameKind::Message, body, now)
+                }
+                None => self.bad_content(key, &fault, FrameKind::Message, body, now),
+            },
         }
     }
 
@@ -202,7 +207,7 @@ impl Engine {
             Ok(accepted) => Verdict::Deliver(accepted),
             Err(fault) => {
                 self.bodies.buffer().truncate(written);
-                let fault = format_args!("{}: {fault}", record.identity()).to_string();
+                let fault = format_args!("{}: {fault}", record.identity());
                 self.bad_content(key, &fault, FrameKind::Message, record.body, now)
             }
         }

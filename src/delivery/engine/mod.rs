@@ -60,6 +60,10 @@ const REJECT_UNTIL_PERCENT: u64 = 80;
 /// A frame above this reserves its size in the budget before its body is read.
 const RESERVE_ABOVE: usize = 64 * 1024;
 
+/// Records that are given up (answered 10) are named in the log, each of them up to so many a second: nobody else will ever
+/// tell which they were. Further ones are counted.
+const NAMED_PER_SECOND: u32 = 100;
+
 /// Paused sources that are woken at a time; each one that finds room wakes the next.
 const RESUME_AT_ONCE: usize = 16;
 
@@ -115,6 +119,7 @@ struct Limited {
     refused: RateLimit,
     failed: RateLimit,
     permanent: RateLimit,
+    taken_apart: RateLimit,
     deadline: RateLimit,
     panic: RateLimit,
     connect: RateLimit,
@@ -124,12 +129,13 @@ impl Default for Limited {
     fn default() -> Limited {
         let limit = RateLimit::per_second;
         Limited {
-            content: limit(),
+            content: RateLimit::new(NAMED_PER_SECOND, Duration::from_secs(1)),
             unkept: limit(),
             framing: limit(),
             refused: limit(),
             failed: limit(),
-            permanent: limit(),
+            permanent: RateLimit::new(NAMED_PER_SECOND, Duration::from_secs(1)),
+            taken_apart: limit(),
             deadline: limit(),
             panic: limit(),
             connect: limit(),

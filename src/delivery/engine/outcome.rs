@@ -108,13 +108,18 @@ impl Engine {
             flight.refused_for_good = true;
             flight.refused_as_batch |= as_batch;
         }
-        if let Some(left_out) = self.limited.permanent.allow(now) {
+        let is_one = self.flights.get(flight_key).map_or(1, Flight::len) == 1;
+        // A line about a batch must not take the place of one about a record.
+        let limit = if is_one { &mut self.limited.permanent } else { &mut self.limited.taken_apart };
+        if let Some(left_out) = limit.allow(now) {
             let url = self.endpoints.get(endpoint).map_or("", |endpoint| endpoint.url.as_str());
             let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
             let record = self.describe(flight_key);
-            let then = match as_batch {
-                false => "answered 10 unless another destination fails, so the server does not send it again",
-                true => "each is sent again on its own",
+            let others = self.flights.get(flight_key).is_some_and(|flight| flight.pending > 1);
+            let then = match (is_one, others) {
+                (true, false) => "is answered 10, so the server does not send it again",
+                (true, true) => "is answered 10 if no other destination fails, so the server does not send it again",
+                (false, _) => "is taken apart: each is sent again on its own",
             };
             tracing::warn!(target: "server",
                 "destination {name}, {url}: status {status} is one of permanent-status-codes; {record} {then}{}", more(left_out));

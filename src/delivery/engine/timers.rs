@@ -24,6 +24,7 @@ impl Engine {
     /// Does what is due at `now`. To be called at least every [`BUSY_TICK`] or [`IDLE_TICK`]: deadlines are seen that
     /// much late at most.
     pub fn tick(&mut self, now: Time) {
+        self.count_unnamed(now);
         self.close_due_batches(now);
         if !self.batches.is_empty() && self.budget.is_pool_empty() {
             // Another executor may wait for it.
@@ -54,6 +55,18 @@ impl Engine {
     /// Whether something waits that is due sooner than in an [`IDLE_TICK`]: a batch, or a line of `rejected-file`.
     pub fn has_to_be_in_time(&self) -> bool {
         !self.batches.is_empty() || self.rejects.is_waiting()
+    }
+
+    /// The last records of a burst that were not named in the log.
+    fn count_unnamed(&mut self, now: Time) {
+        for (limit, what) in [
+            (&mut self.limited.content, "of bad content"),
+            (&mut self.limited.permanent, "that a destination refused for good"),
+        ] {
+            if let Some(count) = limit.overdue(now) {
+                tracing::warn!(target: "server", "{count} more records {what} were not named here, since they came too fast");
+            }
+        }
     }
 
     /// Calls that are given up: the record's other attempts are not touched.

@@ -10,7 +10,7 @@ use crate::config::model;
 use crate::format::Notes;
 use crate::format::utf8::Texts;
 use crate::format::value::Values;
-use crate::record::{BinName, ChangeRecord, DecodeLimits, Fault, Operation, Place, RecordError};
+use crate::record::{BinName, ChangeRecord, DecodeLimits, Fault, Operation, Particle, Place, RecordError};
 
 /// What errors call the metadata as a whole.
 const METADATA: &str = "the metadata";
@@ -88,9 +88,13 @@ impl Top {
             } else if let Some(bin) = record.bins.at(*bin) {
                 let offset = bin.value_offset();
                 let particle = bin.particle()?;
-                self.datum
-                    .particle(plan, field.node, (&particle, offset), sink)
-                    .map_err(|(fault, offset)| bin.error(fault, offset))?;
+                match self.datum.particle(plan, field.node, (&particle, offset), sink) {
+                    // A bin that was removed is missing where its field cannot be null.
+                    Err((fault, _)) if matches!(particle, Particle::Nil) && fault.is_mismatch() => {
+                        missing(field, sink).map_err(|(place, fault)| RecordError::new(place, offset, fault))?;
+                    }
+                    written => written.map_err(|(fault, offset)| bin.error(fault, offset))?,
+                }
             } else {
                 missing(field, sink).map_err(|(place, fault)| RecordError::new(place, record.body.len(), fault))?;
             }

@@ -34,12 +34,22 @@ impl AvroSchema {
         let json = source::read(text)?;
         let schema = apache_avro::Schema::parse(&json).map_err(|error| format!("the schema is not valid: {error}"))?;
         let plan = Plan::new(&schema)?;
+        if matches!(plan.node(plan.root), Node::Record(top) if top.fields.is_empty()) {
+            return Err(
+                "the record has no fields, so that every body would be empty; write a field for each bin".to_owned()
+            );
+        }
         Ok(AvroSchema { text: source::compact(text).into(), plan: Arc::new(plan) })
     }
 
     /// The schema as compact JSON, as it stands in the head of an object container file.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the schema is a map, whose bodies have no other names than those of the bins.
+    pub fn is_map(&self) -> bool {
+        matches!(self.plan.node(self.plan.root), Node::Map(_))
     }
 
     /// Whether the metadata can be written under `key` (`format.metadata-key`).
