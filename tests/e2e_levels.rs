@@ -409,6 +409,22 @@ fn the_model_knows_the_documented_order() {
 }
 
 #[test]
+fn the_servers_own_records_of_transactions_are_acked_and_go_nowhere() {
+    let sink = sink_with(SinkConfig { log_requests: 10, ..SinkConfig::default() });
+    let mut connector = Settings::to("HTTP_2", &[sink.addr()]).start();
+    let mut client = client(connector.addr());
+    for (at, set) in [(0, &b"<ERO~MRT"[..]), (1, b"<ERO~MRT2"), (2, b"demo")] {
+        client.send_frame(&wire::Frame::new(at).set(Some(set)).bytes()).unwrap();
+        assert_eq!(client.read_ack().unwrap(), 0);
+    }
+    let seen: Vec<Value> =
+        sink.ledger().requests(0).iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect();
+    let sets: Vec<&Value> = seen.iter().map(|record| &record["metadata"]["set"]).collect();
+    assert_eq!(sets, ["<ERO~MRT2", "demo"]);
+    connector.stop();
+}
+
+#[test]
 fn every_record_goes_where_the_model_says_in_its_format() {
     for seed in 0..by_length(24, 500) {
         let model = Choices(seed * 1_000 + 17).model();
