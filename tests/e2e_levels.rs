@@ -426,7 +426,7 @@ fn the_servers_own_records_of_transactions_are_acked_and_go_nowhere() {
 
 #[test]
 fn every_record_goes_where_the_model_says_in_its_format() {
-    for seed in 0..by_length(24, 500) {
+    for seed in 0..by_length(24, 100) {
         let model = Choices(seed * 1_000 + 17).model();
         compare(&model, PROTOCOLS[(seed % 2) as usize], 1 + (seed / 2 % 2) as usize, by_length(8, 100));
     }
