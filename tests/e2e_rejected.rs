@@ -156,7 +156,7 @@ fn a_full_file_answers_11_and_says_so_until_there_is_room() {
     let frames: Vec<Vec<u8>> = lines.into_iter().map(|(frame, _)| frame).collect();
     assert_eq!(frames, (0..full as u64).map(|at| bad(at, 0)).collect::<Vec<_>>());
     assert!(std::fs::metadata(&file).unwrap().len() <= 4096);
-    let says = |line: &String| line.contains("rejected-file") && line.contains("rejected-file-max-bytes");
+    let says = |line: &String| line.contains("takes no more") && line.contains("rejected-file-max-bytes");
     assert_eq!(connector.complaints().iter().filter(|line| says(line)).count(), 1, "{}", connector.log());
     assert_eq!(code(&connector, &Frame::new(1_000).bytes()), 0, "others are delivered");
     connector.stop();

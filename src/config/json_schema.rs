@@ -19,6 +19,30 @@ pub fn json_schema() -> String {
     format!("{:#}\n", Value::Object(root))
 }
 
+/// In a section of this path, a key with this word needs one of these other keys.
+const NEEDS: [(&str, &str, &str, &[&str]); 7] = [
+    ("format", "mode", "flat-json", &["metadata-key"]),
+    ("format", "mode", "avro", &["schema", "schema-file"]),
+    ("routing", "mode", "static-multi-destination", &["destinations"]),
+    ("bin-transforms.include", "type", "specified", &["bins"]),
+    ("destinations.NAME.headers.NAME", "source", "bin-value", &["bin-name"]),
+    ("destinations.NAME.headers.NAME", "source", "env", &["name"]),
+    ("destinations.NAME.headers.NAME", "source", "file", &["path"]),
+];
+
+/// The conditions on a section's keys.
+fn conditions(known: &Section) -> Vec<Value> {
+    let of_section = NEEDS.iter().filter(|(path, ..)| *path == known.path);
+    let condition = |(_, key, word, needed): &(&str, &str, &str, &[&str])| {
+        let needed: Vec<Value> = needed.iter().map(|needed| json!({ "required": [needed] })).collect();
+        json!({
+            "if": { "properties": { *key: { "const": word } }, "required": [key] },
+            "then": { "anyOf": needed },
+        })
+    };
+    of_section.map(condition).collect()
+}
+
 /// Its name under `$defs`.
 fn definition(section: &Section) -> String {
     section.path.replace(' ', "-")
@@ -33,6 +57,10 @@ fn section(known: &Section) -> Map<String, Value> {
     object.insert("properties".to_owned(), Value::Object(properties));
     if !required.is_empty() {
         object.insert("required".to_owned(), json!(required));
+    }
+    let conditions = conditions(known);
+    if !conditions.is_empty() {
+        object.insert("allOf".to_owned(), json!(conditions));
     }
     object
 }

@@ -7,7 +7,7 @@ use super::context::{Context, join};
 use super::fault::shown_key;
 use super::levels::KINDS;
 use super::model::{BatchBody, Batching, Config, Format, Level, NamespaceRules, Overrides, PortRules, Routing, Rules};
-use super::value::{self, show_duration};
+use super::value::{self, show_duration, show_size};
 use super::view::View;
 
 /// Most kinds of records that the levels of a file may tell apart: each is looked at here, and has a place in the table
@@ -20,8 +20,30 @@ pub fn check(context: &mut Context<'_>, root: &View<'_>, config: &Config, routin
         routes(context, root, config);
     }
     hidden(context, root, &config.rules);
+    files(context, root, config);
     batches(context, root, config);
 }
+
+/// Files that are written.
+fn files(context: &mut Context<'_>, root: &View<'_>, config: &Config) {
+    let Some(rejected) = &config.rejected else { return };
+    if config.logging.file.as_ref() == Some(&rejected.file) {
+        root.fault(context, "rejected-file", "the same file as `logging.file`; write another one".to_owned());
+    }
+    // Base64 has four letters for three bytes; the rest of a line is small.
+    let largest = u64::from(config.limits.max_frame_bytes) / 3 * 4 + REST_OF_A_LINE;
+    if rejected.max_bytes < largest {
+        let message = format!(
+            "a frame of `limits.max-frame-bytes` ({}) does not fit in the file: such a record would be sent again and again; \
+             write at least {largest}",
+            show_size(config.limits.max_frame_bytes.into())
+        );
+        root.warn(context, "rejected-file-max-bytes", message);
+    }
+}
+
+/// Time, peer and reason of a rejected record.
+const REST_OF_A_LINE: u64 = 4096;
 
 /// Records without a route, destinations without a record.
 fn routes(context: &mut Context<'_>, root: &View<'_>, config: &Config) {

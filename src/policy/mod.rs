@@ -67,6 +67,11 @@ impl Policy {
         self.count += 1;
         self.warned.entry(namespace.to_vec()).or_default().insert(set.to_vec())
     }
+
+    /// Whether further pairs without a route are not said to be the first of theirs.
+    pub fn has_warned_enough(&self) -> bool {
+        self.count == WARNED_LIMIT
+    }
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Engine {
         let mut inflater = self.inflater.take().unwrap_or_default();
         let verdict = match inflater.inflate(frame.body, self.frame_limits) {
             Ok(body) => self.judge_message(key, body, now),
-            Err(fault) => self.bad_content(key, &fault, FrameKind::Compressed, frame.body, now),
+            Err(fault) => self.bad_content(key, &fault, false, (FrameKind::Compressed, frame.body), now),
         };
         self.inflater = Some(inflater);
         verdict
@@ -154,9 +154,9 @@ impl Engine {
             Ok(record) => self.judge_record(key, &record, now),
             Err(fault) => match record::glimpse(body) {
                 Some(identity) => {
-                    self.bad_content(key, &format_args!("{identity}: {fault}"), FrameKind::Message, body, now)
+                    self.bad_content(key, &format_args!("{identity}: {fault}"), true, (FrameKind::Message, body), now)
                 }
-                None => self.bad_content(key, &fault, FrameKind::Message, body, now),
+                None => self.bad_content(key, &fault, false, (FrameKind::Message, body), now),
             },
         }
     }
@@ -181,8 +181,9 @@ impl Engine {
                 let set = record.set.unwrap_or_default();
                 if self.policy.is_first_unrouted(record.namespace, set) {
                     tracing::warn!(target: "server",
-                        "namespace {}, set {}: no route, so its records are skipped and acked as done; if that is not wanted, add `routing`",
-                        text(record.namespace), text(set));
+                        "namespace {}, set {}: no route, so its records are skipped and acked as done; if that is not wanted, add `routing`{}",
+                        text(record.namespace), text(set),
+                        if self.policy.has_warned_enough() { " (further namespaces and sets without a route are not named)" } else { "" });
                 }
                 return Verdict::Answer(ack::OK);
             }
@@ -208,7 +209,7 @@ impl Engine {
             Err(fault) => {
                 self.bodies.buffer().truncate(written);
                 let fault = format_args!("{}: {fault}", record.identity());
-                self.bad_content(key, &fault, FrameKind::Message, record.body, now)
+                self.bad_content(key, &fault, true, (FrameKind::Message, record.body), now)
             }
         }
     }
@@ -229,12 +230,13 @@ impl Engine {
         Ok(Accepted { digest: *record.digest, kind, body: start..end, heads })
     }
 
+    /// A record that cannot be decoded, or not expressed in its format. `is_named`: the fault says which record it is.
     fn bad_content(
         &mut self,
         key: Key,
         fault: &dyn std::fmt::Display,
-        kind: FrameKind,
-        body: &[u8],
+        is_named: bool,
+        (kind, body): (FrameKind, &[u8]),
         now: Now,
     ) -> Verdict {
         self.counters.content_faults += 1;
@@ -254,7 +256,8 @@ impl Engine {
                 }
             },
         };
-        if let Some(left_out) = self.limited.content.allow(now.monotonic) {
+        let limit = if is_named { &mut self.limited.content } else { &mut self.limited.unnamed };
+        if let Some(left_out) = limit.allow(now.monotonic) {
             let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             tracing::warn!(target: "record-parser", "{peer}: record {outcome}: {fault}{}", more(left_out));
         }

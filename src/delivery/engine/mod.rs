@@ -114,6 +114,8 @@ pub struct Counts {
 #[derive(Debug)]
 struct Limited {
     content: RateLimit,
+    /// Bad content that says not even whose it is: there is no name to lose.
+    unnamed: RateLimit,
     unkept: RateLimit,
     framing: RateLimit,
     refused: RateLimit,
@@ -130,6 +132,7 @@ impl Default for Limited {
         let limit = RateLimit::per_second;
         Limited {
             content: RateLimit::new(NAMED_PER_SECOND, Duration::from_secs(1)),
+            unnamed: limit(),
             unkept: limit(),
             framing: limit(),
             refused: limit(),
