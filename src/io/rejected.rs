@@ -159,14 +159,12 @@ impl Writer {
             let limit = show_size(self.max_bytes);
             return Ok(Some(format!("it would pass rejected-file-max-bytes ({limit})")));
         }
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.torn = false;
-        }
-        let written = self.file.write_all(line);
-        if written.is_err() {
-            // Half a line would make the next one unreadable. What was there before this line stays.
-            self.torn = self.file.set_len(before).is_err();
+        let end_of_half = if self.torn { &b"\n"[..] } else { &[] };
+        let written = self.file.write_all(end_of_half).and_then(|()| self.file.write_all(line));
+        match &written {
+            Ok(()) => self.torn = false,
+            // Half a line would make the next one unreadable. What was there before stays, half a line included.
+            Err(_) => self.torn |= self.file.set_len(before).is_err(),
         }
         written.map(|()| None)
     }
@@ -187,7 +185,7 @@ impl Writer {
         if self.complained.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
             self.complained = Some(Instant::now());
             tracing::error!(target: "server",
-                "rejected-file {} takes no more: {why}; rejected records are answered 11 until it does, so the server sends them again: move the file away and restart, or make room",
+                "rejected-file {} takes no more: {why}; rejected records are answered 11 until it does, so the server sends them again: move the file away, or make room",
                 self.path.display());
         }
     }
