@@ -5,12 +5,13 @@
 //! members. Names are compared as written: two names whose text is equal are the same name to a reader, whatever they
 //! were before. Work is n log n at worst, whatever the names.
 
-/// Where a member begins, and the hash of its name once it is asked for.
+/// Where a member begins.
 #[derive(Debug, Clone, Copy)]
-struct Member {
-    hash: u32,
+pub(super) struct Member {
+    /// Of whoever keeps the members; the hash of its name while those with equal names are looked for.
+    pub(super) tag: u32,
     /// Offset in the buffer, from the start of the record.
-    start: u32,
+    pub(super) start: u32,
 }
 
 /// Scratch above this many members is given back after the record.
@@ -44,7 +45,7 @@ impl Members {
     /// Notes that a member begins at `start` of the buffer.
     #[inline]
     pub(super) fn add(&mut self, start: usize) {
-        self.list.push(Member { hash: 0, start: (start - self.base) as u32 });
+        self.list.push(Member { tag: 0, start: (start - self.base) as u32 });
     }
 
     /// Ends an object whose names are known to differ.
@@ -62,45 +63,55 @@ impl Members {
     /// As [`Members::finish_object`], in any format; `name` finds the name at the beginning of what it is given, which
     /// begins with a member.
     pub(super) fn finish_members(&mut self, out: &mut Vec<u8>, mark: usize, name: impl Fn(&[u8]) -> &[u8]) -> u64 {
-        let base = self.base;
-        let members = self.list.get_mut(mark..).unwrap_or_default();
-        let name_of = |member: &Member| name(out.get(base + member.start as usize..).unwrap_or_default());
-        let removed = if members.len() < 2 { 0 } else { mark_repeated(members, name_of) };
-        if removed > 0 {
-            members.sort_unstable_by_key(|member| member.start);
-            compact(out, base, members);
-        }
+        let removed = remove_repeated(out, self.base, self.list.get_mut(mark..).unwrap_or_default(), name);
         self.list.truncate(mark);
         removed
     }
 }
 
-/// Sets each member's hash to 1 if a later one has the same name, else to 0. Returns how many have 1.
+/// Takes all members but the last of each name out of `out`, in which the record begins at `base`. Of what is left of
+/// `members` nothing can be said. Returns how many were taken out.
+pub(super) fn remove_repeated(
+    out: &mut Vec<u8>,
+    base: usize,
+    members: &mut [Member],
+    name: impl Fn(&[u8]) -> &[u8],
+) -> u64 {
+    let name_of = |member: &Member| name(out.get(base + member.start as usize..).unwrap_or_default());
+    let removed = if members.len() < 2 { 0 } else { mark_repeated(members, name_of) };
+    if removed > 0 {
+        members.sort_unstable_by_key(|member| member.start);
+        compact(out, base, members);
+    }
+    removed
+}
+
+/// Sets each member's tag to 1 if a later one has the same name, else to 0. Returns how many have 1.
 fn mark_repeated<'a>(members: &mut [Member], name_of: impl Fn(&Member) -> &'a [u8]) -> u64 {
     for member in members.iter_mut() {
-        member.hash = hash(name_of(member));
+        member.tag = hash(name_of(member));
     }
     members.sort_unstable_by(|a, b| {
         let by_name = || name_of(a).cmp(name_of(b));
-        a.hash.cmp(&b.hash).then_with(by_name).then(a.start.cmp(&b.start))
+        a.tag.cmp(&b.tag).then_with(by_name).then(a.start.cmp(&b.start))
     });
     let mut removed = 0;
     let mut rest = members;
     while let Some((first, after)) = rest.split_first_mut() {
-        let repeated = after.first().is_some_and(|next| next.hash == first.hash && name_of(next) == name_of(first));
-        first.hash = u32::from(repeated);
+        let repeated = after.first().is_some_and(|next| next.tag == first.tag && name_of(next) == name_of(first));
+        first.tag = u32::from(repeated);
         removed += u64::from(repeated);
         rest = after;
     }
     removed
 }
 
-/// Moves the members that stay together, in one pass.
+/// Moves the members with tag 0 together, in one pass.
 fn compact(out: &mut Vec<u8>, base: usize, members: &[Member]) {
     let Some(first) = members.first() else { return };
     let mut to = base + first.start as usize;
     for (index, member) in members.iter().enumerate() {
-        if member.hash == 0 {
+        if member.tag == 0 {
             let from = base + member.start as usize;
             let end = members.get(index + 1).map_or(out.len(), |next| base + next.start as usize);
             out.copy_within(from..end, to);

@@ -5,21 +5,12 @@
 
 use super::binary::{long, long_size, read_bytes};
 use super::plan::Record;
-use crate::format::members::hash;
+use crate::format::members::{Member, remove_repeated};
 use crate::record::{BinName, Fault};
 
 /// Scratch above this many entries, or bytes, is given back after the record.
 const KEEP_ENTRIES: usize = 64 << 10;
 const KEEP_BYTES: usize = 1 << 20;
-
-/// Where an entry begins.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    /// Of a record: place of the field. Of a map: nothing until its end.
-    tag: u32,
-    /// Offset in the buffer, from the start of the datum.
-    start: u32,
-}
 
 /// What is known of a map's keys so far. Ordered maps come sorted, and keys that ascend need no other check.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +29,8 @@ pub(super) enum Keys {
 pub(super) struct Entries {
     /// Where the datum begins in the buffer.
     base: usize,
-    list: Vec<Entry>,
+    /// The tag of a record's entry is the place of its field; that of a map's says nothing.
+    list: Vec<Member>,
     /// Of each field of a record, which entry it is; scratch.
     places: Vec<u32>,
     /// A record in its order; scratch.
@@ -74,7 +66,7 @@ impl Entries {
 
     /// Notes that an entry begins at the end of `out`.
     pub(super) fn add(&mut self, tag: usize, out: &[u8]) {
-        self.list.push(Entry { tag: tag as u32, start: (out.len() - self.base) as u32 });
+        self.list.push(Member { tag: tag as u32, start: (out.len() - self.base) as u32 });
     }
 
     /// What is known of the keys of a map after one more of this text, which was just written.
@@ -104,10 +96,7 @@ impl Entries {
         let written = self.list.len().saturating_sub(mark);
         let mut removed = 0;
         if matches!(keys, Keys::Mixed) && written > 1 {
-            removed = self.mark_repeated(out, mark);
-            if removed > 0 {
-                self.compact(out, mark);
-            }
+            removed = remove_repeated(out, self.base, self.list.get_mut(mark..).unwrap_or_default(), read_bytes);
         }
         self.list.truncate(mark);
         let count = (written as u64).saturating_sub(removed) as u32;
@@ -115,47 +104,6 @@ impl Entries {
             correct_count(out, start, announced, count);
         }
         removed
-    }
-
-    /// Sets each tag to 1 if a later entry has the same key, else to 0. Returns how many have 1.
-    fn mark_repeated(&mut self, out: &[u8], mark: usize) -> u64 {
-        let base = self.base;
-        let key = |start: u32| read_bytes(out.get(base + start as usize..).unwrap_or_default());
-        let entries = self.list.get_mut(mark..).unwrap_or_default();
-        for entry in entries.iter_mut() {
-            entry.tag = hash(key(entry.start));
-        }
-        entries.sort_unstable_by(|a, b| {
-            a.tag.cmp(&b.tag).then_with(|| key(a.start).cmp(key(b.start))).then(a.start.cmp(&b.start))
-        });
-        let mut removed = 0;
-        let mut rest = entries;
-        while let Some((first, after)) = rest.split_first_mut() {
-            let is_repeated =
-                after.first().is_some_and(|next| next.tag == first.tag && key(next.start) == key(first.start));
-            first.tag = u32::from(is_repeated);
-            removed += u64::from(is_repeated);
-            rest = after;
-        }
-        removed
-    }
-
-    /// Moves the entries with tag 0 together, in one pass.
-    fn compact(&mut self, out: &mut Vec<u8>, mark: usize) {
-        let base = self.base;
-        let entries = self.list.get_mut(mark..).unwrap_or_default();
-        entries.sort_unstable_by_key(|entry| entry.start);
-        let Some(first) = entries.first() else { return };
-        let mut to = base + first.start as usize;
-        for (index, entry) in entries.iter().enumerate() {
-            if entry.tag == 0 {
-                let from = base + entry.start as usize;
-                let end = entries.get(index + 1).map_or(out.len(), |next| base + next.start as usize);
-                out.copy_within(from..end, to);
-                to += end - from;
-            }
-        }
-        out.truncate(to);
     }
 
     /// Ends a record that was written from `start` on: puts its fields in order and fills in those that are missing.
