@@ -39,6 +39,17 @@ pub struct Rule {
     pub longest_wait: Duration,
 }
 
+/// The rules of all profiles, in their order; `None`: requests of that profile's records have one record each.
+#[derive(Debug)]
+pub struct Rules(pub Vec<Option<Rule>>);
+
+impl Rules {
+    /// How records with this profile are batched, if they are.
+    pub fn of(&self, profile: ProfileId) -> Option<&Rule> {
+        self.0.get(profile.index()).and_then(Option::as_ref)
+    }
+}
+
 /// A record for a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct NewRecord<'a> {

@@ -153,8 +153,8 @@ impl ProfileTable {
     }
 
     /// All profiles, in the order of their names.
-    pub fn profiles(&self) -> impl Iterator<Item = (ProfileId, &Profile)> {
-        self.profiles.iter().enumerate().map(|(place, profile)| (ProfileId(place as u32), profile))
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
     }
 }
 

@@ -1,15 +1,17 @@
 //! Batches: filling, closing, leaving out what nobody waits for any more, and taking apart what a destination refused.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::super::batch::{NewRecord, OpenBatch, Rule};
+use super::super::batch::{NewRecord, OpenBatch};
 use super::super::bodies;
 use super::super::flight::{Batch, Flight, Member, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
+use crate::format::Framing;
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 use crate::wire::ack;
@@ -32,7 +34,7 @@ impl Engine {
         heads: Range<usize>,
         now: Time,
     ) {
-        let Some(rule) = self.rules.get(profile.index()).and_then(Option::as_ref) else { return };
+        let Some(rule) = self.rules.of(profile) else { return };
         debug_assert_eq!(heads.start, body.end);
         self.budget.charge_record();
         let (batches, budget) = (&mut self.batches, &mut self.budget);
@@ -71,7 +73,8 @@ impl Engine {
     /// Puts a batch in flight. Records whose connection has gone are left out: the server sends them again elsewhere.
     fn close_batch(&mut self, mut batch: OpenBatch, now: Time) {
         self.budget.recharge(&mut batch.charged, 0);
-        let Some(rule) = self.rules.get(batch.profile.index()).and_then(Option::as_ref) else { return };
+        // It was opened by this rule.
+        let Some(rule) = self.rules.of(batch.profile) else { return };
         let count = u32::try_from(batch.members.len()).unwrap_or(u32::MAX);
         let start = rule.framing.finish(&mut batch.data, count);
         let data = bodies::charged(batch.data, &mut self.budget);
@@ -94,23 +97,19 @@ impl Engine {
 
     /// Answers the records of a flight that is not in the table, 11, and gives their room back.
     fn drop_unsent(&mut self, flight: &Flight) {
-        for member in flight.members() {
-            self.answer(member.source, member.number, ack::TEMPORARY);
-            self.budget.release_record();
-        }
+        flight.members().for_each(|member| self.drop_member(member));
+    }
+
+    /// The same for one of its records.
+    fn drop_member(&mut self, member: &Member) {
+        self.answer(member.source, member.number, ack::TEMPORARY);
+        self.budget.release_record();
     }
 
     /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
     /// healthy URL by now, or no room.
     fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
-        let mut no_way = self.no_way(flight.profile, now);
-        if no_way.as_ref().is_some_and(|no_way| no_way.full) {
-            // Several batches that are closed together: only what has to wait counts against the limit.
-            self.seal_chunk();
-            self.pump_touched(now);
-            no_way = self.no_way(flight.profile, now);
-        }
-        if let Some(why) = no_way {
+        if let Some(why) = self.find_no_way(flight.profile, now) {
             self.counters.refused += flight.len() as u64;
             if let Some(left_out) = self.limited.refused.allow(now) {
                 let batch = self.describe_flight(&flight);
@@ -166,9 +165,9 @@ impl Engine {
         if live.iter().all(|live| *live) || !live.contains(&true) {
             return None;
         }
-        let rule = self.rules.get(flight.profile.index()).and_then(Option::as_ref)?;
+        let framing = &self.rules.of(flight.profile)?.framing;
         let kept: Vec<usize> = live.iter().enumerate().filter(|(_, live)| **live).map(|(at, _)| at).collect();
-        let rebuilt = rebuild(rule, batch, &kept);
+        let rebuilt = rebuild(framing, batch, &kept);
         let all: Vec<Member> = std::iter::once(flight.member).chain(batch.more.drain(..)).collect();
         batch.ends = rebuilt.ends;
         batch.data = bodies::charged(rebuilt.data, &mut self.budget);
@@ -177,8 +176,7 @@ impl Engine {
         batch.more = left.collect();
         for (member, _) in all.iter().zip(&live).filter(|(_, live)| !**live) {
             self.counters.orphaned += 1;
-            self.answer(member.source, member.number, ack::TEMPORARY);
-            self.budget.release_record();
+            self.drop_member(member);
         }
         Some(rebuilt.start)
     }
@@ -229,18 +227,17 @@ impl Engine {
             next = attempt.sibling;
             place += 1;
         }
-        let Some(batch) = flight.batch.as_ref() else { return };
+        let framing = self.rules.of(flight.profile).map(|rule| Rc::clone(&rule.framing));
+        let Some((batch, framing)) = flight.batch.as_ref().zip(framing) else { return };
         self.counters.batches_taken_apart += 1;
         for (at, member) in flight.members().enumerate() {
-            let Some(rule) = self.rules.get(flight.profile.index()).and_then(Option::as_ref) else { return };
             let is_late = member.arrived + self.limits.record_deadline <= now;
-            let size = rule.framing.room() + batch.record(at, &rule.framing).len();
+            let size = framing.room() + batch.record(at, &framing).len();
             if is_late || !self.source_takes_answers(member.source) || !self.budget.has_bytes(size as u64) {
-                self.answer(member.source, member.number, ack::TEMPORARY);
-                self.budget.release_record();
+                self.drop_member(member);
                 continue;
             }
-            let rebuilt = rebuild(rule, batch, &[at]);
+            let rebuilt = rebuild(&framing, batch, &[at]);
             let data = bodies::charged(rebuilt.data, &mut self.budget);
             let mut one = Flight::of_one(*member, flight.profile);
             one.since = now;
@@ -258,8 +255,7 @@ impl Engine {
 }
 
 /// The records at `kept` of a batch as a body of their own.
-fn rebuild(rule: &Rule, batch: &Batch, kept: &[usize]) -> Rebuilt {
-    let framing = &rule.framing;
+fn rebuild(framing: &Framing, batch: &Batch, kept: &[usize]) -> Rebuilt {
     let mut data = vec![0; framing.room()];
     let mut ends = Vec::with_capacity(kept.len());
     for at in kept {

@@ -20,7 +20,7 @@ const CONNECTING_AT_ONCE: usize = 16;
 pub(super) struct NoWay {
     destination: usize,
     /// A URL is healthy, and its queue is full.
-    pub(super) full: bool,
+    full: bool,
 }
 
 impl Engine {
@@ -34,9 +34,21 @@ impl Engine {
         }
     }
 
+    /// Why a record cannot be sent, as [`Engine::no_way`], after what was queued so far in this turn had its chance of a
+    /// free stream: only what has to wait counts against the limit of a queue.
+    pub(super) fn find_no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
+        let no_way = self.no_way(profile, now)?;
+        if !no_way.full {
+            return Some(no_way);
+        }
+        self.seal_chunk();
+        self.pump_touched(now);
+        self.no_way(profile, now)
+    }
+
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
-    pub(super) fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
+    fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
         for &index in self.policy.destinations(profile) {
             let destination = self.destinations.get(index)?;
             let mut usable = false;

@@ -188,14 +188,7 @@ impl Engine {
                 return Verdict::Answer(ack::OK);
             }
         }
-        let mut no_way = self.no_way(kind.profile, now.monotonic);
-        if no_way.as_ref().is_some_and(|no_way| no_way.full) {
-            // What this batch queued so far may find free streams: only what has to wait counts against the limit.
-            self.seal_chunk();
-            self.pump_touched(now.monotonic);
-            no_way = self.no_way(kind.profile, now.monotonic);
-        }
-        if let Some(why) = no_way {
+        if let Some(why) = self.find_no_way(kind.profile, now.monotonic) {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
@@ -278,7 +271,7 @@ impl Engine {
     fn start(&mut self, source: Key, number: u64, record: Accepted, arrived: Time, now: Time) {
         let Accepted { digest, kind, body, heads } = record;
         let member = Member { source, number, arrived, name: kind.name, digest };
-        if self.rules.get(kind.profile.index()).is_some_and(Option::is_some) {
+        if self.rules.of(kind.profile).is_some() {
             return self.add_to_batch(kind.profile, member, body, heads, now);
         }
         let destinations = self.policy.destinations(kind.profile).len();
@@ -344,7 +337,7 @@ impl Engine {
 
     /// What the body of a request is.
     fn content_type(&self, profile: ProfileId) -> ContentType {
-        match self.rules.get(profile.index()).and_then(Option::as_ref) {
+        match self.rules.of(profile) {
             Some(rule) => rule.framing.content_type(),
             None => self.policy.table.profile(profile).map_or(ContentType::Xdr, |it| self.encoders.content_type(it)),
         }

@@ -27,7 +27,7 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::batch::{OpenBatches, Rule};
+use super::batch::{OpenBatches, Rules};
 use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
@@ -152,8 +152,8 @@ pub struct Engine {
     frame_limits: FrameLimits,
     policy: Policy,
     encoders: Encoders,
-    /// How the records of each profile are batched, in the order of the profiles.
-    rules: Vec<Option<Rule>>,
+    /// How the records of each profile are batched.
+    rules: Rules,
     content_errors: ContentErrors,
     names: Names,
     /// Made for the first compressed frame.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::super::batch::{OpenBatches, Rule};
+use super::super::batch::{OpenBatches, Rule, Rules};
 use super::super::bodies::Bodies;
 use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
@@ -70,9 +70,9 @@ pub enum SetupError {
 }
 
 /// How the records of each profile are batched. Profiles of one format and layout share what is made from them.
-fn rules(config: &Config, table: &ProfileTable) -> Vec<Option<Rule>> {
+fn rules(config: &Config, table: &ProfileTable) -> Rules {
     let mut framings: HashMap<(usize, BatchBody), Rc<Framing>> = HashMap::new();
-    let mut rule = |profile: &Profile| {
+    let rule = |profile: &Profile| {
         let batching = profile.batching.clone()?;
         let Some(Routing::Destinations(list)) = &profile.routing else { return None };
         let calls = list.iter().filter_map(|index| config.destinations.get(*index)).map(|it| it.call_timeout);
@@ -86,7 +86,7 @@ fn rules(config: &Config, table: &ProfileTable) -> Vec<Option<Rule>> {
             batching,
         })
     };
-    table.profiles().map(|(_, profile)| rule(profile)).collect()
+    Rules(table.profiles().iter().map(rule).collect())
 }
 
 /// The destinations of an executor, and their URLs.
