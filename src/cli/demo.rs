@@ -209,6 +209,7 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
             ports: vec![0],
             max_concurrent_records: 32_768,
             socket_receive_buffer_bytes: None,
+            allowed_networks: Vec::new(),
         },
         destinations: vec![destination],
         rules: rules(args)?,

@@ -80,6 +80,12 @@ fn service(page: &mut Page<'_>, config: &Config) {
     page.setting(1, &paths, "max-concurrent-records", &service.max_concurrent_records.to_string(), "");
     let bytes = service.socket_receive_buffer_bytes.map_or("null".to_owned(), |bytes| bytes.to_string());
     page.one(1, "service", "socket-receive-buffer-bytes", &bytes);
+    if service.allowed_networks.is_empty() {
+        page.one(1, "service", "# allowed-networks", "all");
+    } else {
+        let networks = service.allowed_networks.iter().map(|network| format!("\"{network}\""));
+        page.one(1, "service", "allowed-networks", &list(networks));
+    }
 }
 
 fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: usize) {

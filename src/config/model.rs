@@ -10,6 +10,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// The whole configuration of one process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -42,6 +44,8 @@ pub struct Service {
     pub max_concurrent_records: u32,
     /// Bytes of one read from an XDR connection; `None`: the executor's own default.
     pub socket_receive_buffer_bytes: Option<u32>,
+    /// Networks from which XDR connections are taken; empty: all.
+    pub allowed_networks: Vec<IpNet>,
 }
 
 /// `destinations.NAME`.

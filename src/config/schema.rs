@@ -9,7 +9,7 @@ mod tables;
 pub use tables::{ALL, HEADER_SOURCES, ROOT};
 
 use super::value;
-use super::yaml::{Kind, Node};
+use super::yaml::Node;
 
 /// The keys of one kind of section.
 #[derive(Debug)]
@@ -184,13 +184,4 @@ fn not_enable(node: &Node) -> bool {
 
 fn is_negative(node: &Node) -> bool {
     node.plain() == Some("-1")
-}
-
-/// An empty list or section.
-fn is_empty(node: &Node) -> bool {
-    match &node.kind {
-        Kind::List(items) => items.is_empty(),
-        Kind::Map(entries) => entries.is_empty(),
-        Kind::Scalar { .. } => false,
-    }
 }

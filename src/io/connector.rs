@@ -97,7 +97,7 @@ impl Connector {
         let mut connector = Connector {
             addresses,
             acceptors: Vec::new(),
-            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive)),
+            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
             snapshots: Vec::new(),
             threads: Vec::new(),
             watchdog: None,
@@ -131,7 +131,8 @@ impl Connector {
             connector.snapshots.push(snapshot);
             connector.threads.push(spawn(setup)?);
         }
-        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
+        let allowed = config.service.allowed_networks.clone();
+        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive, allowed));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
         for listener in listeners {
@@ -168,6 +169,11 @@ impl Connector {
         let read =
             |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.snapshots.iter().map(read).collect()
+    }
+
+    /// Connections that were closed at accept (`service.allowed-networks`).
+    pub fn connections_not_allowed(&self) -> u64 {
+        self.placement.not_allowed()
     }
 
     /// Stops accepting and reading, and lets what is in flight finish. Returns at once.

@@ -7,9 +7,7 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{
-    Key, Section, Shape, Type, is_empty, is_negative, is_true, java, named, not_enable, not_enabled, section, works,
-};
+use super::{Key, Section, Shape, Type, is_negative, is_true, java, named, not_enable, not_enabled, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
@@ -74,9 +72,7 @@ static SERVICE: Section = Section {
             .unless(is_true),
         works("http2-max-concurrent-streams", Whole(-1, 1 << 30), "Of HTTP ingress.")
             .later("take it out (it belongs to HTTP ingress)"),
-        works("allowed-networks", ListOrEmpty(&Text), "Networks from which connections are taken.")
-            .later("take it out and use a firewall")
-            .unless(is_empty),
+        works("allowed-networks", ListOrEmpty(&Text), "Networks from which XDR connections are taken; all unless set."),
     ],
 };
 

@@ -11,6 +11,7 @@ use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
 use crate::config::model::ContentErrors;
 use crate::format::ContentType;
+pub(super) use crate::logging::more;
 use crate::policy::Route;
 use crate::policy::table::ProfileId;
 use crate::record::{self, ChangeRecord, RecordError};
@@ -409,9 +410,4 @@ enum End {
 /// A name as text for the log.
 fn text(name: &[u8]) -> std::borrow::Cow<'_, str> {
     if name.is_empty() { "(none)".into() } else { String::from_utf8_lossy(name) }
-}
-
-/// Ends a limited line with the number of lines that were left out before it.
-pub(super) fn more(left_out: u64) -> String {
-    if left_out == 0 { String::new() } else { format!(" ({left_out} more such lines were left out)") }
 }

@@ -39,6 +39,7 @@ fn config(destinations: usize) -> Config {
             ports: vec![0],
             max_concurrent_records: 1000,
             socket_receive_buffer_bytes: None,
+            allowed_networks: Vec::new(),
         },
         destinations: (0..destinations).map(destination).collect(),
         rules: Rules::same_for_all(
