@@ -71,6 +71,7 @@ impl Scenario {
                 ports: PORTS.to_vec(),
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
                 socket_receive_buffer_bytes: None,
+                allowed_networks: Vec::new(),
             },
             rules,
             content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
