@@ -135,8 +135,10 @@ impl World {
                 if state.gone_above.is_none_or(|last| stream <= last) {
                     state.streams.insert(stream, Vec::new());
                 }
-                if flags & END_STREAM != 0 {
-                    self.ledger.violation("a request without a body".to_owned());
+                // Without a body: a probe. One for a record would be missed by the ledger.
+                if flags & END_STREAM != 0 && state.streams.remove(&stream).is_some() {
+                    state.waiting.insert(stream, None);
+                    self.probed(server, stream);
                 }
             }
             kind::CONTINUATION | kind::SETTINGS | kind::PING | kind::WINDOW_UPDATE | kind::GOAWAY => {}
@@ -172,7 +174,7 @@ impl World {
     }
 
     pub fn http2_react(&mut self, server: usize, stream: u32, request: Option<usize>, reaction: Reaction) {
-        let with_body = self.random.chance(30);
+        let with_body = self.random.chance(30) && request.is_some();
         let entry = &mut self.servers[server];
         let Some(state) = entry.http2.as_mut() else { return };
         if state.waiting.remove(&stream).is_none() {

@@ -73,6 +73,10 @@ pub struct Tally {
     /// Lines in `rejected-file`.
     pub lines: u64,
     pub zipped: u64,
+    /// Probes that arrived.
+    pub probes: u64,
+    /// Times that an engine took notice of a Retry-After.
+    pub waits: u64,
 }
 
 impl Tally {
@@ -88,6 +92,8 @@ impl Tally {
         self.refused += other.refused;
         self.lines += other.lines;
         self.zipped += other.zipped;
+        self.probes += other.probes;
+        self.waits += other.waits;
     }
 }
 

@@ -9,8 +9,8 @@ use ringpost_load::record::{Generator, RecordSpec};
 
 use super::*;
 use crate::config::model::{
-    Config, Cores, Destination as Settings, Executors, Format, Headers, LogFormat, Logging, Protocol, Routing, Rules,
-    Service, StatusSet, Url,
+    Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat, Logging, Protocol,
+    Routing, Rules, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -32,6 +32,8 @@ fn config(destinations: usize) -> Config {
         permanent: StatusSet::empty(),
         gzip_above: None,
         headers: Headers::default(),
+        health: HealthCheck { enabled: false, ..HealthCheck::default() },
+        retry_after_cap: Duration::from_secs(30),
     };
     Config {
         service: Service {
