@@ -361,7 +361,7 @@ impl World {
         let (mode, call_timeout) = (entry.mode, entry.call_timeout);
         let quick = self.random.between(0, 3_000) * 10_000;
         let success = self.random.pick(&[200, 201, 204]);
-        let error = self.random.pick(&[500, 503, 404, 301, 429, 422]);
+        let error = self.random.pick(&[500, 503, 404, 301, 429, 429, 422]);
         match mode {
             Mode::Good | Mode::Refusing | Mode::Hanging => (Reaction::Status(success), quick),
             Mode::Slow => (Reaction::Status(success), self.random.below(2 * call_timeout)),
@@ -483,6 +483,11 @@ impl World {
         }
     }
 
+    /// What `Retry-After` says in an answer; empty: it is not there.
+    pub fn choose_wait(&mut self, status: u16) -> &'static str {
+        if matches!(status, 429 | 503) { self.random.pick(&["", "0", "1", "1", "2", "2", "soon"]) } else { "" }
+    }
+
     /// An engine that was asked to leave an endpoint alone begins no request there until it may.
     fn check_wait(&mut self, server: usize) {
         let Some(began) = self.links[self.servers[server].link].request_began else { return };
@@ -522,7 +527,7 @@ impl World {
         entry.current = None;
         entry.answered = true;
         let close = if last { "connection: close\r\n" } else { "" };
-        let wait = if matches!(status, 429 | 503) { self.random.pick(&["", "0", "1", "2", "soon"]) } else { "" };
+        let wait = self.choose_wait(status);
         let entry = &mut self.servers[server];
         let connection = if wait.is_empty() { close.to_owned() } else { format!("Retry-After: {wait}\r\n{close}") };
         entry.told = wait.parse().ok();
