@@ -261,7 +261,7 @@ impl Ledger {
             return Some(format!("it has {} records, more than {}", frames.len(), first.max_records));
         }
         let compressed = self.destinations[destination].gzip_above.is_some_and(|above| body.plain as u64 > above);
-        if body.gzip != compressed {
+        if body.gzip != (compressed && body.shrinks) {
             return Some(format!("of its {} bytes, gzip is {}", body.plain, body.gzip));
         }
         for (at, (frame, item)) in frames.iter().zip(&body.items).enumerate() {
