@@ -12,8 +12,8 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
-    Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, Limits,
-    LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
+    Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, HealthCheck,
+    Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
 };
 use crate::format::AvroSchema;
 use crate::io::{Connector, Snapshot};
@@ -202,6 +202,8 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
         permanent: StatusSet::empty(),
         gzip_above: args.gzip.then_some(0),
         headers: Headers::default(),
+        health: HealthCheck::default(),
+        retry_after_cap: Duration::from_secs(30),
     };
     Ok(Config {
         service: Service {

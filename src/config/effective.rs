@@ -12,7 +12,8 @@ use std::fmt::Write;
 use super::Loaded;
 use super::context::join;
 use super::model::{
-    Config, ContentErrors, Cores, Destination, HeaderValue, Headers, LogFormat, LogLevel, Protocol, StatusSet,
+    Config, ContentErrors, Cores, Destination, HeaderValue, Headers, HealthCheck, LogFormat, LogLevel, Protocol,
+    StatusSet,
 };
 use super::value::{show_cores, show_duration, show_size};
 
@@ -122,6 +123,32 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
         page.one(2, &section, "compression-threshold", &show_size(threshold));
     }
     headers(page, &section, &destination.headers, false);
+    page.one(2, &section, "retry-after-cap", &show_duration(destination.retry_after_cap));
+    health(page, &section, &destination.health);
+}
+
+fn health(page: &mut Page<'_>, destination: &str, health: &HealthCheck) {
+    page.section(2, "health-check");
+    let section = join(destination, "health-check");
+    let mut one = |key: &str, value: String| page.one(3, &section, key, &value);
+    one("enabled", health.enabled.to_string());
+    if health.enabled {
+        one("interval-seconds", health.interval.as_secs().to_string());
+        one("call-timeout", health.call_timeout.as_millis().to_string());
+        one("healthy-threshold", health.healthy_threshold.to_string());
+    }
+    one("unhealthy-threshold", health.unhealthy_threshold.to_string());
+    if health.enabled {
+        if let Some(path) = &health.path {
+            // A query may hold a key.
+            let shown = path.split_once('?').map_or_else(|| path.clone(), |(path, _)| format!("{path}?..."));
+            one("path", quoted(&shown));
+        }
+        one("method", health.method.name().to_owned());
+        if let Some(success) = &health.success {
+            one("success-status-codes", codes(success));
+        }
+    }
 }
 
 fn urls(destination: &Destination) -> String {

@@ -1,9 +1,11 @@
 //! The configuration as the rest of the program reads it: validated, defaults filled in, units converted once.
 
 mod headers;
+mod health;
 mod rules;
 
 pub use headers::{Header, HeaderValue, Headers, Secret};
+pub use health::{HealthCheck, ProbeMethod};
 pub use rules::{Level, NamespaceRules, Overrides, PortRules, Resolved, Rules};
 
 use std::net::IpAddr;
@@ -75,6 +77,10 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// `headers`, and whether `aerospike-digest` is sent.
     pub headers: Headers,
+    /// `health-check`.
+    pub health: HealthCheck,
+    /// Longest pause that `Retry-After` can ask for; 30 s unless set, zero: it is not looked at.
+    pub retry_after_cap: Duration,
 }
 
 /// An `http` URL, taken apart.

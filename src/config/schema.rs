@@ -172,12 +172,7 @@ fn is_false(node: &Node) -> bool {
     value::boolean(node) == Ok(false)
 }
 
-/// A section that is switched off, whatever else stands in it.
-fn not_enabled(node: &Node) -> bool {
-    node.get("enabled").is_some_and(|entry| is_false(&entry.value))
-}
-
-/// The same in the spelling of `record-ordering`.
+/// A section that is switched off, whatever else stands in it, in the spelling of `record-ordering`.
 fn not_enable(node: &Node) -> bool {
     node.get("enable").is_some_and(|entry| is_false(&entry.value))
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::chain::Chain;
+use super::health::{Probes, Verdict};
 use super::lease::Lease;
 use super::table::Key;
-use crate::config::model::{Protocol, StatusSet};
+use crate::config::model::{HealthCheck, Protocol, StatusSet};
 use crate::http::{Exchange, Target};
 use crate::time::Time;
 
@@ -37,6 +38,12 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// Attempts that were sent, by the time at which they are given up.
     pub calls: Chain,
+    /// When a request was last answered, or failed.
+    pub answered: Time,
+    /// Which probes pass.
+    pub health: HealthCheck,
+    /// Longest pause that `Retry-After` can ask for; zero: it is not looked at.
+    pub retry_after_cap: Duration,
 }
 
 /// One URL of a destination.
@@ -66,14 +73,38 @@ pub struct Endpoint {
     pub share: usize,
     /// Health.
     pub breaker: Breaker,
+    /// What probes, or records on other executors, found out.
+    pub verdict: Verdict,
+    /// Its word that the breaker knows of.
+    pub verdict_seen: u64,
+    /// The probes, on the one executor that sends them.
+    pub probing: Option<Box<Probing>>,
     /// It is in the engine's list of endpoints to pump.
     pub touched: bool,
+}
+
+/// The probes of an endpoint, and the one that is under way.
+#[derive(Debug)]
+pub struct Probing {
+    /// When they are sent, and what they say.
+    pub probes: Probes,
+    /// What they ask for.
+    pub target: Rc<Target>,
+    /// The connection of the one that is under way, until that is closed.
+    pub connection: Option<Key>,
+    /// When that one has failed; `None` once it is over.
+    pub expires: Option<Time>,
 }
 
 impl Endpoint {
     /// Requests here that are not answered yet.
     pub fn load(&self) -> u64 {
         self.queued.used() + self.in_flight as u64
+    }
+
+    /// Whether a probe is under way.
+    pub fn is_probed(&self) -> bool {
+        self.probing.as_ref().is_some_and(|probing| probing.connection.is_some())
     }
 
     /// Drops dead entries from the front, where expired ones gather.
@@ -126,6 +157,8 @@ pub struct Connection {
     pub began: Time,
     /// When it was open.
     pub opened: Option<Time>,
+    /// It is there for one probe, and counts among none of the endpoint's connections.
+    pub probe: bool,
 }
 
 impl Connection {
@@ -141,6 +174,7 @@ impl Connection {
             charged: 0,
             began: now,
             opened: None,
+            probe: false,
         }
     }
 

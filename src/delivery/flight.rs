@@ -43,6 +43,8 @@ pub struct Flight {
     pub refused_for_good: bool,
     /// One said so of a batch. What is left of that may be one record, of which nothing was said.
     pub refused_as_batch: bool,
+    /// Attempts wait until another one has tested a URL that may be down.
+    pub held: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
@@ -86,6 +88,7 @@ impl Flight {
             answered: false,
             refused_for_good: false,
             refused_as_batch: false,
+            held: false,
             first: None,
             links: Links::default(),
         }
@@ -122,6 +125,8 @@ impl Linked for Flight {
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// In no queue: another destination of the flight is tested first.
+    Held,
     /// In its endpoint's queue.
     Queued,
     /// Given to this connection.
@@ -139,7 +144,7 @@ pub struct Attempt {
     pub destination: usize,
     /// Index of the endpoint that it is queued or sent at.
     pub endpoint: usize,
-    /// Queued or sent.
+    /// Held, queued or sent.
     pub stage: Stage,
     /// What is sent.
     pub body: Bytes,

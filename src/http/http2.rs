@@ -22,7 +22,9 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 
-use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
+use super::{
+    ExchangeLimits, FailureKind, Outcome, Processed, Request, RetryAfter, State, Target, Ticket, asks_to_wait,
+};
 use classify::{Greeting, Verdict};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
@@ -87,7 +89,7 @@ struct Attempt {
 
 enum Phase {
     Head(ResponseFuture),
-    Body { status: u16, read: usize, body: RecvStream },
+    Body { status: u16, wait: Option<RetryAfter>, read: usize, body: RecvStream },
 }
 
 impl std::fmt::Debug for Http2 {
@@ -416,22 +418,23 @@ impl Phase {
                     Poll::Ready(Err(error)) => return Poll::Ready(classify::failure(&error, false)),
                     Poll::Ready(Ok(response)) => {
                         let status = response.status().as_u16();
+                        let wait = if asks_to_wait(status) { retry_after(response.headers()) } else { None };
                         let body = response.into_body();
                         if body.is_end_stream() {
-                            return Poll::Ready(Outcome::Response { status });
+                            return Poll::Ready(Outcome::of(status, wait));
                         }
-                        *self = Phase::Body { status, read: 0, body };
+                        *self = Phase::Body { status, wait, read: 0, body };
                     }
                 },
-                Phase::Body { status, read, body } => match body.poll_data(context) {
+                Phase::Body { status, wait, read, body } => match body.poll_data(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
+                    Poll::Ready(None) => return Poll::Ready(Outcome::of(*status, *wait)),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
                     Poll::Ready(Some(Ok(data))) => {
                         *read += data.len();
                         if *read > max_body_bytes || body.is_end_stream() {
                             // Dropping the stream gives the room back.
-                            return Poll::Ready(Outcome::Response { status: *status });
+                            return Poll::Ready(Outcome::of(*status, *wait));
                         }
                         // Fails only when more is released than was taken.
                         let _ = body.flow_control().release_capacity(data.len());
@@ -440,6 +443,11 @@ impl Phase {
             }
         }
     }
+}
+
+/// The first `Retry-After` that says anything.
+fn retry_after(headers: &http::HeaderMap) -> Option<RetryAfter> {
+    headers.get_all(http::header::RETRY_AFTER).iter().find_map(|value| RetryAfter::parse(value.as_bytes()))
 }
 
 fn builder(limits: &ExchangeLimits) -> Builder {

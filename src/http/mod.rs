@@ -7,6 +7,7 @@ pub mod header_value;
 mod http1;
 mod http2;
 mod limits;
+mod retry_after;
 mod target;
 
 use std::rc::Rc;
@@ -17,6 +18,7 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
+pub use retry_after::RetryAfter;
 pub use target::{Target, TargetError};
 
 use crate::config::model::Protocol;
@@ -48,6 +50,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// No body: that of a probe.
+    pub const fn empty() -> Request {
+        Request { body: Bytes::new(), digest: None, values: Bytes::new(), content: ContentType::Json, gzip: false }
+    }
+
     /// One record in JSON, not compressed, for a target without variable headers.
     pub const fn json(body: Bytes, digest: [u8; 20]) -> Request {
         Request { body, digest: Some(digest), values: Bytes::new(), content: ContentType::Json, gzip: false }
@@ -62,6 +69,13 @@ pub enum Outcome {
         /// 200 to 999.
         status: u16,
     },
+    /// A complete response that asks to be left alone for a while.
+    RetryAfter {
+        /// 429 or 503.
+        status: u16,
+        /// What its `Retry-After` says.
+        wait: RetryAfter,
+    },
     /// No complete response.
     Failed {
         /// Why.
@@ -69,6 +83,21 @@ pub enum Outcome {
         /// Whether the peer can have acted on the request.
         processed: Processed,
     },
+}
+
+impl Outcome {
+    /// That of a complete response; `wait` is what its `Retry-After` says, which counts with two statuses only.
+    fn of(status: u16, wait: Option<RetryAfter>) -> Outcome {
+        match wait {
+            Some(wait) if asks_to_wait(status) => Outcome::RetryAfter { status, wait },
+            _ => Outcome::Response { status },
+        }
+    }
+}
+
+/// Whether `Retry-After` is looked at in a response with this status.
+const fn asks_to_wait(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 /// Whether a request that failed may have been acted on.

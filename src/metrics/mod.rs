@@ -65,6 +65,14 @@ pub struct Counters {
     pub refused: u64,
     /// Records whose source was gone before they were dispatched.
     pub orphaned: u64,
+    /// Times that a URL asked to be left alone (`Retry-After`).
+    pub waits: u64,
+    /// Times that a URL became unhealthy for this executor, found by its records or by probes.
+    pub urls_unhealthy: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
     /// Connections to destinations that were opened.
     pub connections_opened: u64,
     /// Connections to destinations that could not be opened.

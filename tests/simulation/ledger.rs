@@ -73,6 +73,10 @@ pub struct Tally {
     /// Lines in `rejected-file`.
     pub lines: u64,
     pub zipped: u64,
+    /// Probes that arrived.
+    pub probes: u64,
+    /// Times that an engine took notice of a Retry-After.
+    pub waits: u64,
 }
 
 impl Tally {
@@ -88,6 +92,8 @@ impl Tally {
         self.refused += other.refused;
         self.lines += other.lines;
         self.zipped += other.zipped;
+        self.probes += other.probes;
+        self.waits += other.waits;
     }
 }
 
@@ -255,7 +261,7 @@ impl Ledger {
             return Some(format!("it has {} records, more than {}", frames.len(), first.max_records));
         }
         let compressed = self.destinations[destination].gzip_above.is_some_and(|above| body.plain as u64 > above);
-        if body.gzip != compressed {
+        if body.gzip != (compressed && body.shrinks) {
             return Some(format!("of its {} bytes, gzip is {}", body.plain, body.gzip));
         }
         for (at, (frame, item)) in frames.iter().zip(&body.items).enumerate() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, Limits, LogFormat, Logging,
-    Protocol, Rejected, Service, StatusSet, Url,
+    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, HealthCheck, Limits, LogFormat,
+    Logging, ProbeMethod, Protocol, Rejected, Service, StatusSet, Url,
 };
 
 use super::random::Random;
@@ -112,6 +112,19 @@ impl Scenario {
     }
 }
 
+fn health(random: &mut Random) -> HealthCheck {
+    HealthCheck {
+        enabled: random.chance(60),
+        interval: Duration::from_millis(random.pick(&[200, 1_000, 3_000, 5_000_000])),
+        call_timeout: Duration::from_millis(random.between(50, 500)),
+        healthy_threshold: random.pick(&[1, 2, 3]),
+        unhealthy_threshold: random.pick(&[1, 2, 3, 5]),
+        path: random.chance(30).then(|| "/health?a=b".to_owned()),
+        method: random.pick(&[ProbeMethod::Get, ProbeMethod::Head, ProbeMethod::Options]),
+        success: random.chance(30).then(StatusSet::successful),
+    }
+}
+
 fn destination(index: usize, random: &mut Random) -> Destination {
     let urls = (0..random.size(1, 2))
         .map(|url| Url { host: format!("d{index}u{url}.test"), port: 80, path: "/records".to_owned() })
@@ -141,5 +154,7 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         permanent,
         gzip_above: random.chance(40).then(|| random.pick(&[0, 300, 2_000])),
         headers: Headers { digest: true, list },
+        health: health(random),
+        retry_after_cap: Duration::from_millis(random.pick(&[0, 500, 3_000])),
     }
 }

@@ -89,6 +89,8 @@ pub struct World {
     pub steps: u64,
     trace: bool,
     in_flight_bound: u64,
+    /// By engine and endpoint: when it was last asked over HTTP/1.1 to leave it alone, and until when.
+    pub waits: BTreeMap<(usize, usize), (u64, u64)>,
 }
 
 impl World {
@@ -132,6 +134,7 @@ impl World {
             steps: 0,
             trace: std::env::var_os("RINGPOST_TRACE").is_some(),
             in_flight_bound: bound,
+            waits: BTreeMap::new(),
             scenario,
         };
         world.plan();
@@ -480,7 +483,7 @@ impl World {
         let now = self.time();
         let arrival = self.now + self.jitter(link);
         let pause = self.scenario.hpack_pauses && self.random.chance(10);
-        let (mut reads, mut written, mut turn, mut over) = (0, None, false, false);
+        let (mut reads, mut written, mut turn, mut over, mut told) = (0, None, false, false, false);
         let entry = &mut self.links[link];
         let Some(engine) = self.engines[entry.engine].as_mut() else { return };
         let key = entry.key;
@@ -521,7 +524,11 @@ impl World {
             }
             match entry.inward.read(self.now, self.scenario.scratch) {
                 Read::Nothing => break,
-                Read::Bytes(bytes) => engine.connection_receive(key, &bytes, now),
+                Read::Bytes(bytes) => {
+                    let before = engine.counters().waits;
+                    engine.connection_receive(key, &bytes, now);
+                    told |= engine.counters().waits > before;
+                }
                 Read::End => {
                     engine.connection_ended(key, now);
                     over = true;
@@ -532,6 +539,9 @@ impl World {
         }
         if over {
             engine.connection_closed(key, now);
+        }
+        if told {
+            self.told_to_wait(link);
         }
         if let Some(at) = written {
             self.at(at, Event::Far(link));
@@ -544,6 +554,18 @@ impl World {
         if over {
             self.close_far_of(link);
         }
+    }
+
+    /// The engine takes notice of what a server's last answer asked for.
+    fn told_to_wait(&mut self, link: usize) {
+        let entry = &self.links[link];
+        let Far::Server(server) = entry.far else { return };
+        self.ledger.tally.waits += 1;
+        let (engine, server) = (entry.engine, &self.servers[server]);
+        let destination = &self.scenario.config.destinations[self.endpoints[server.endpoint].destination];
+        let cap = destination.retry_after_cap.as_nanos() as u64;
+        let Some(wait) = server.told.map(|seconds| (seconds * SECOND).min(cap)) else { return };
+        self.waits.insert((engine, server.endpoint), (self.now, self.now + wait));
     }
 
     /// What stands where, for a failure's message.

@@ -20,6 +20,9 @@ impl Engine {
         connection.stage = ConnectionStage::Open;
         connection.opened = Some(now);
         connection.heard = now;
+        if connection.probe {
+            return self.drive_probe(key, now);
+        }
         if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
             endpoint.leave(ConnectionStage::Connecting);
             endpoint.open += 1;
@@ -34,6 +37,10 @@ impl Engine {
     pub fn connection_failed(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
         let Some(connection) = self.connections.remove(key) else { return };
         let index = connection.endpoint;
+        if connection.probe {
+            self.probe_ended(index, &Err(why), now);
+            return self.forget_probe(index, now);
+        }
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
         endpoint.leave(ConnectionStage::Connecting);
         self.counters.connections_failed += 1;
@@ -42,9 +49,9 @@ impl Engine {
         }
         let alone = endpoint.open == 0 && endpoint.connecting == 0;
         let test = endpoint.breaker.is_tested();
-        self.endpoint_failed(index, test, now);
+        self.endpoint_failed(index, test, why, now);
         if alone {
-            self.empty_queue(index, why, now);
+            self.empty_queue(index, why, Some(connection.began), now);
         }
         self.go_on(now);
     }
@@ -85,6 +92,9 @@ impl Engine {
         self.connection_ended(key, now);
         if let Some(mut connection) = self.connections.remove(key) {
             self.budget.recharge(&mut connection.charged, 0);
+            if connection.probe {
+                return self.forget_probe(connection.endpoint, now);
+            }
             if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
                 endpoint.leave(connection.stage);
             }
@@ -95,6 +105,9 @@ impl Engine {
 
     /// After anything that may have changed an exchange: outcomes, state, room.
     fn after_exchange(&mut self, key: Key, now: Time) {
+        if self.connections.get(key).is_some_and(|connection| connection.probe) {
+            return self.drive_probe(key, now);
+        }
         self.take_outcomes(key, now);
         self.settle_connection(key, now);
         // The library may have something to say of its own: settings, window updates, pings.

@@ -1,10 +1,12 @@
 //! From an endpoint's queue to a connection.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::super::endpoint::{Connection, ConnectionStage, Destination};
+use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
 use super::super::flight::Stage;
 use super::super::table::Key;
+use super::intake::more;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
 use crate::http::{Exchange, ExchangeLimits, Request, Target};
@@ -15,30 +17,50 @@ use crate::wire::ack;
 /// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
 const CONNECTING_AT_ONCE: usize = 16;
 
+/// A destination of several that has not answered anything for so long may have half of what can be in flight, no more:
+/// until its calls time out, those of others would have to wait for it.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// The share, in percent, of what can be in flight from which on [`SILENCE`] matters.
+const SILENT_SHARE_PERCENT: u64 = 50;
+
 /// Why a record cannot be sent. Made for each of them while a destination is down, so it is put in words only for the
 /// lines that are written.
 pub(super) struct NoWay {
     destination: usize,
+    why: Why,
+}
+
+#[derive(PartialEq, Eq)]
+enum Why {
+    /// No URL is healthy, or due for a test.
+    Unhealthy,
+    /// A URL that is healthy asked to be left alone.
+    Waiting,
     /// A URL is healthy, and its queue is full.
-    full: bool,
+    Full,
+    /// It answers nothing, and has enough of the room of all.
+    Silent,
 }
 
 impl Engine {
     /// Puts a [`NoWay`] in words.
     pub(super) fn explain(&self, why: &NoWay) -> String {
         let name = self.destinations.get(why.destination).map_or("", |destination| destination.name.as_str());
-        if why.full {
-            format!("destination {name}: max-request-queued-per-endpoint records wait already")
-        } else {
-            format!("destination {name}: no healthy URL")
-        }
+        let why = match why.why {
+            Why::Unhealthy => "no healthy URL",
+            Why::Waiting => "it asked to be left alone (Retry-After)",
+            Why::Full => "max-request-queued-per-endpoint records wait already",
+            Why::Silent => "it answers nothing, and has half of the records that may be in flight",
+        };
+        format!("destination {name}: {why}")
     }
 
     /// Why a record cannot be sent, as [`Engine::no_way`], after what was queued so far in this turn had its chance of a
     /// free stream: only what has to wait counts against the limit of a queue.
     pub(super) fn find_no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
         let no_way = self.no_way(profile, now)?;
-        if !no_way.full {
+        if no_way.why != Why::Full {
             return Some(no_way);
         }
         self.seal_chunk();
@@ -49,26 +71,117 @@ impl Engine {
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
     fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
-        for &index in self.policy.destinations(profile) {
+        let mut position = 0;
+        while let Some(&index) = self.policy.destinations(profile).get(position) {
+            position += 1;
             let destination = self.destinations.get(index)?;
-            let mut usable = false;
-            let mut full = false;
+            let mut why = Some(Why::Unhealthy);
             for index in &destination.endpoints {
-                if let Some(endpoint) = self.endpoints.get_mut(*index)
-                    && endpoint.breaker.admits(now)
-                {
-                    usable = endpoint.queued.has_room(1);
-                    full |= !usable;
-                    if usable {
-                        break;
+                let Some(endpoint) = self.endpoints.get_mut(*index) else { continue };
+                if !endpoint.breaker.admits(now) {
+                    if endpoint.breaker.is_waiting() && why == Some(Why::Unhealthy) {
+                        why = Some(Why::Waiting);
                     }
+                } else if endpoint.queued.has_room(1) {
+                    why = None;
+                    break;
+                } else {
+                    why = Some(Why::Full);
                 }
             }
-            if !usable {
-                return Some(NoWay { destination: index, full });
+            if why.is_none() && self.is_silent(index, now) {
+                why = Some(Why::Silent);
+            }
+            if let Some(why) = why {
+                return Some(NoWay { destination: index, why });
             }
         }
         None
+    }
+
+    /// Whether a destination of several has answered nothing for a while and holds most of what is in flight, and that is
+    /// much of what can be.
+    fn is_silent(&mut self, index: usize, now: Time) -> bool {
+        if self.destinations.len() < 2 {
+            return false;
+        }
+        let Some(destination) = self.destinations.get(index) else { return false };
+        let Some(oldest) = destination.calls.next_expiry() else { return false };
+        // The oldest call began its time-out before it expires.
+        let is_old = oldest + SILENCE <= now + destination.call_timeout;
+        if !is_old || destination.answered + SILENCE > now {
+            return false;
+        }
+        let endpoints = destination.endpoints.iter().filter_map(|index| self.endpoints.get(*index));
+        let load: u64 = endpoints.map(Endpoint::load).sum();
+        load.saturating_mul(2) >= self.budget.used_records() && !self.budget.is_below(SILENT_SHARE_PERCENT)
+    }
+
+    /// Puts the held attempts of a flight in their endpoints' queues. If one of them tests a URL that may be down, only
+    /// that one: the other destinations must not see the record before it was taken there, or they would see it again on
+    /// each test. False if there is no room.
+    pub(super) fn send_off(&mut self, key: Key) -> bool {
+        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return false };
+        let (mut held, mut test) = (0, None);
+        let mut next = first;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            if attempt.stage != Stage::Held {
+                continue;
+            }
+            held += 1;
+            let is_test = self.endpoints.get(attempt.endpoint).is_some_and(|it| it.breaker.is_closed());
+            if is_test && test.is_none() {
+                test = Some((key, attempt.endpoint));
+            }
+        }
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.held = test.is_some() && held > 1;
+        }
+        if let Some((key, endpoint)) = test {
+            self.enqueue(key, endpoint, false);
+            return true;
+        }
+        next = first;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let (stage, endpoint) = (attempt.stage, attempt.endpoint);
+            if stage == Stage::Held {
+                if !self.endpoints.get_mut(endpoint).is_some_and(|entry| entry.queued.has_room(1)) {
+                    return false;
+                }
+                self.enqueue(key, endpoint, false);
+            }
+        }
+        true
+    }
+
+    /// A test that held the flight's other attempts back has been passed. Each of their destinations needs a usable URL
+    /// now, or none of them sees the record.
+    pub(super) fn release_held(&mut self, key: Key, now: Time) {
+        let mut next = self.flights.get(key).and_then(|flight| flight.first);
+        let mut no_way = None;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let (stage, destination) = (attempt.stage, attempt.destination);
+            if stage != Stage::Held {
+                continue;
+            }
+            match (self.choose_endpoint(destination, None, now), self.attempts.get_mut(key)) {
+                (Some(endpoint), Some(attempt)) => attempt.endpoint = endpoint,
+                _ => no_way = Some(NoWay { destination, why: Why::Unhealthy }),
+            }
+        }
+        if no_way.is_none() && self.send_off(key) {
+            return;
+        }
+        self.counters.refused += self.flights.get(key).map_or(0, |flight| flight.len() as u64);
+        if let Some(left_out) = self.limited.refused.allow(now) {
+            let why = no_way.map_or_else(|| "no room in a queue".to_owned(), |why| self.explain(&why));
+            tracing::warn!(target: "server", "{} answered 11, although a destination that was tested with it has taken it: {why}{}",
+                self.describe(key), more(left_out));
+        }
+        self.end_flight(key, now);
     }
 
     /// The destination at `position` of the route, and its endpoint with the fewest requests among the usable ones;
@@ -78,13 +191,13 @@ impl Engine {
         self.choose_endpoint(destination, None, now).map(|endpoint| (destination, endpoint))
     }
 
-    /// As [`Engine::choose`], preferring another endpoint than `avoid`.
+    /// As [`Engine::choose`]; for a retry, preferring one that is healthy to a test, and another one than `avoid`.
     pub(super) fn choose_endpoint(&mut self, destination: usize, avoid: Option<usize>, now: Time) -> Option<usize> {
         let entry = self.destinations.get_mut(destination)?;
         let count = entry.endpoints.len();
         let first = entry.turn;
         entry.turn = if first + 1 < count { first + 1 } else { 0 };
-        let mut best: Option<(bool, u64, usize)> = None;
+        let mut best: Option<((bool, bool, u64), usize)> = None;
         for step in 0..count {
             let place = if first + step < count { first + step } else { first + step - count };
             let index = *entry.endpoints.get(place)?;
@@ -92,12 +205,13 @@ impl Engine {
             if !endpoint.breaker.admits(now) || !endpoint.queued.has_room(1) {
                 continue;
             }
-            let candidate = (avoid == Some(index), endpoint.load(), index);
-            if best.is_none_or(|(avoided, load, _)| (candidate.0, candidate.1) < (avoided, load)) {
-                best = Some(candidate);
+            let is_test = avoid.is_some() && endpoint.breaker.is_closed();
+            let rank = (is_test, avoid == Some(index), endpoint.load());
+            if best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, index));
             }
         }
-        best.map(|(_, _, index)| index)
+        best.map(|(_, index)| index)
     }
 
     /// Puts an attempt in an endpoint's queue; a retry goes to the front, since it is older than what waits there.
@@ -208,6 +322,15 @@ impl Engine {
         }
         let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.since);
         let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
+        self.begin_call(key, began);
+    }
+
+    /// Starts the call's clock at `began`, unless it runs.
+    pub(super) fn begin_call(&mut self, key: Key, began: Time) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        if attempt.links.is_linked() {
+            return;
+        }
         if let Some(destination) = self.destinations.get_mut(attempt.destination) {
             let expires = began + destination.call_timeout;
             destination.calls.add(&mut self.attempts, key, expires);
@@ -250,7 +373,7 @@ impl Engine {
 }
 
 /// The protocol's state of a connection that is to be opened for requests to `target`.
-fn new_exchange(destination: &Destination, target: &Rc<Target>) -> Exchange {
+pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>) -> Exchange {
     let streams = match destination.protocol {
         Protocol::Http1 => 1,
         Protocol::Http2 => destination.streams,

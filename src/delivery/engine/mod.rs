@@ -6,6 +6,7 @@
 //!
 //! - `intake`: bytes of a source become records in flight
 //! - `dispatch`: from an endpoint's queue to a connection
+//! - `probes`: requests without a record that ask whether a URL is there, and their verdict
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
 //! - `batching`: filling and closing batches, taking them apart
@@ -17,6 +18,7 @@ mod connections;
 mod dispatch;
 mod intake;
 mod outcome;
+mod probes;
 mod rejects;
 mod setup;
 mod sources;
@@ -42,7 +44,7 @@ use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::wire::compressed::Inflater;
 use crate::wire::frame::FrameLimits;
 
@@ -125,6 +127,7 @@ struct Limited {
     deadline: RateLimit,
     panic: RateLimit,
     connect: RateLimit,
+    wait: RateLimit,
 }
 
 impl Default for Limited {
@@ -142,6 +145,7 @@ impl Default for Limited {
             deadline: limit(),
             panic: limit(),
             connect: limit(),
+            wait: limit(),
         }
     }
 }
@@ -185,6 +189,9 @@ pub struct Engine {
     rejecting: bool,
     /// When what is in flight is given up; set by [`Engine::drain`].
     drain_until: Option<Time>,
+
+    /// Both clocks at the last read from a source.
+    clock: Now,
 
     touched: Vec<usize>,
     wakes: Vec<Wake>,
@@ -268,7 +275,7 @@ impl Engine {
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
             || !self.paused.is_empty()
-            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
+            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0 || endpoint.is_probed())
     }
 
     fn wake_source(&mut self, key: Key) {

@@ -6,21 +6,24 @@ use std::sync::Arc;
 
 use super::super::batch::{OpenBatches, Rule, Rules};
 use super::super::bodies::Bodies;
+use super::super::breaker::Breaker;
 use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::encoders::Encoders;
-use super::super::endpoint::{Destination, Endpoint};
+use super::super::endpoint::{Destination, Endpoint, Probing};
+use super::super::health::{Probes, Verdict};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
 use super::super::rejects::Rejects;
 use super::super::table::Table;
 use super::{Engine, Limited};
-use crate::config::model::{BatchBody, Config, Routing};
+use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Url};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
+use crate::time::{Now, Time};
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, and a table that is only read.
@@ -29,6 +32,8 @@ pub struct SharedLimits {
     pool: Pool,
     /// One for each endpoint, in the order of destinations and URLs.
     queues: Vec<Shared>,
+    /// What probes say of each endpoint, in the same order.
+    verdicts: Vec<Verdict>,
     executors: usize,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
@@ -45,6 +50,7 @@ impl SharedLimits {
         SharedLimits {
             pool: Pool::new(config.executors.in_flight_bytes, records, executors),
             queues: queues.collect(),
+            verdicts: config.destinations.iter().flat_map(|it| &it.urls).map(|_| Verdict::default()).collect(),
             executors,
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
@@ -100,7 +106,10 @@ fn delivery(
     for destination in &config.destinations {
         let first = endpoints.len();
         for url in &destination.urls {
-            let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
+            let number = endpoints.len();
+            let Some((queue, verdict)) = shared.queues.get(number).zip(shared.verdicts.get(number)) else { continue };
+            // Each URL is probed by one executor for all.
+            let is_mine = destination.health.enabled && number % shared.executors.max(1) == index;
             endpoints.push(Endpoint {
                 destination: destinations.len(),
                 target: Rc::new(Target::new(url, &destination.headers)?),
@@ -113,7 +122,10 @@ fn delivery(
                 open: 0,
                 draining: 0,
                 share: share(destination.max_connections_per_endpoint, index, shared.executors),
-                breaker: Default::default(),
+                breaker: Breaker::new(destination.health.unhealthy_threshold),
+                verdict: verdict.clone(),
+                verdict_seen: 0,
+                probing: if is_mine { Some(Box::new(probing(destination, url, number)?)) } else { None },
                 touched: false,
             });
         }
@@ -129,9 +141,24 @@ fn delivery(
             permanent: destination.permanent,
             gzip_above: destination.gzip_above,
             calls: Chain::default(),
+            answered: Time::ZERO,
+            health: destination.health.clone(),
+            retry_after_cap: destination.retry_after_cap,
         });
     }
     Ok((destinations, endpoints))
+}
+
+/// The probes of a URL, which is the endpoint `number`.
+fn probing(destination: &Settings, url: &Url, number: usize) -> Result<Probing, TargetError> {
+    let path = destination.health.path.clone().unwrap_or_else(|| url.path.clone());
+    let target = Target::probe(&Url { path, ..url.clone() }, &destination.headers, destination.health.method)?;
+    Ok(Probing {
+        probes: Probes::new(&destination.health, number as u64),
+        target: Rc::new(target),
+        connection: None,
+        expires: None,
+    })
 }
 
 impl Engine {
@@ -167,6 +194,7 @@ impl Engine {
             grace: None,
             rejecting: false,
             drain_until: None,
+            clock: Now { monotonic: Time::ZERO, unix_ms: 0 },
             touched: Vec::new(),
             wakes: Vec::new(),
             connects: Vec::new(),

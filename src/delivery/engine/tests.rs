@@ -1,6 +1,7 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
 mod batching;
+mod health;
 mod rejecting;
 
 use std::net::SocketAddr;
@@ -9,8 +10,8 @@ use ringpost_load::record::{Generator, RecordSpec};
 
 use super::*;
 use crate::config::model::{
-    Config, Cores, Destination as Settings, Executors, Format, Headers, LogFormat, Logging, Protocol, Routing, Rules,
-    Service, StatusSet, Url,
+    Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat, Logging, Protocol,
+    Routing, Rules, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -32,6 +33,8 @@ fn config(destinations: usize) -> Config {
         permanent: StatusSet::empty(),
         gzip_above: None,
         headers: Headers::default(),
+        health: HealthCheck { enabled: false, ..HealthCheck::default() },
+        retry_after_cap: Duration::from_secs(30),
     };
     Config {
         service: Service {

@@ -29,6 +29,8 @@ struct Head {
     gzip: bool,
     expects_continue: bool,
     close: bool,
+    /// Another method than POST, and whether it is HEAD.
+    probe: Option<bool>,
     logged: Option<LoggedRequest>,
 }
 
@@ -110,7 +112,21 @@ impl Connection {
         written.map_err(|_| Ended)
     }
 
+    /// A request without a record.
+    async fn probe(&mut self, is_head: bool) -> Result<(), Ended> {
+        let plan = self.peer.probe();
+        if let Some(fault) = plan.fault {
+            return self.fail(fault).await;
+        }
+        let body = if is_head { "" } else { "ok" };
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\ncontent-length: 2\r\n\r\n{body}", plan.status);
+        Ok(())
+    }
+
     async fn request(&mut self, head: Head) -> Result<(), Ended> {
+        if let Some(is_head) = head.probe {
+            return self.probe(is_head).await;
+        }
         if head.length > BODY_LIMIT {
             return self.reject(413).await;
         }
@@ -153,7 +169,10 @@ impl Connection {
             tokio::time::sleep(plan.delay).await;
         }
         match plan.fault {
-            Some(fault) => self.fail(fault).await,
+            Some(fault) => {
+                self.peer.shared.ledger.lock().answered(&Answer::default());
+                self.fail(fault).await
+            }
             None => self.answer(answer, last, head.close).await,
         }
     }
@@ -165,8 +184,10 @@ impl Connection {
             ""
         };
         let length = self.peer.behaviour().body_bytes;
+        let wait = self.peer.behaviour().retry_after.as_ref().map(|it| format!("retry-after: {it}\r\n"));
+        let wait = wait.unwrap_or_default();
         // Writing to a Vec does not fail.
-        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}content-length: {length}\r\n\r\n", answer.status);
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}{wait}content-length: {length}\r\n\r\n", answer.status);
         self.output.resize(self.output.len() + length, b'x');
         self.peer.shared.ledger.lock().answered(&answer);
         self.unwritten.push(answer);
@@ -179,7 +200,6 @@ impl Connection {
 
     /// No answer, or a part of one: never a success.
     async fn fail(&mut self, fault: Fault) -> Result<(), Ended> {
-        self.peer.shared.ledger.lock().answered(&Answer::default());
         match fault {
             Fault::Hang => {
                 self.flush().await?;
@@ -220,6 +240,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
         gzip: false,
         expects_continue: false,
         close: false,
+        probe: request.method.filter(|method| *method != "POST").map(|method| method == "HEAD"),
         logged: None,
     };
     for header in request.headers.iter() {

@@ -68,6 +68,8 @@ pub struct SinkStats {
     /// Bodies that are not what their type says, or have a record of no generator, or of another one than its digest.
     /// Of requests with a digest, JSON bodies are looked at, by sample; of those without, all that are of a known type.
     pub corrupt: u64,
+    /// Requests with another method than POST, which count as nothing else.
+    pub probes: u64,
     /// Connections accepted.
     pub connections: u64,
     /// Requests by what became of them: a status, or 0 for hung, cut and reset ones.

@@ -359,6 +359,12 @@ impl Peer {
         (self.behaviour.plan(&mut self.random), last)
     }
 
+    /// A probe came: its fate.
+    fn probe(&mut self) -> Plan {
+        self.shared.ledger.lock().stats.probes += 1;
+        self.behaviour().plan_probe()
+    }
+
     /// Whether a body is kept: for the log, for a sample, or because nothing else says which records it holds.
     fn keeps_body(&self, identity: Option<Identity>) -> bool {
         identity.is_none() || self.logs() || self.is_sampled()

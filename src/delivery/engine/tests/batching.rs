@@ -381,7 +381,7 @@ fn a_batch_that_finds_no_healthy_url_when_it_closes_is_counted_and_answered() {
     rig.after(3_500);
     // Three time-outs in a row make the URL unhealthy just before the next batch is closed.
     let now = rig.now;
-    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, now));
+    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, &"late", now));
     rig.tick();
     assert_eq!(rig.engine.counters().refused, 2);
     rig.answer(sent[0].0, OK);
