@@ -18,6 +18,8 @@ const MAX_QUEUED: u32 = 32_768;
 /// Ours: the official default is not documented.
 const MAX_STREAMS: u32 = 256;
 const HOUR_MS: u32 = 3_600_000;
+/// A shorter time to live was probably meant in seconds.
+const SHORT_TTL_MS: i128 = 1_000;
 /// A longer pause between probes is probably a mistake.
 const MAX_PROBE_INTERVAL_S: i128 = 300;
 
@@ -62,6 +64,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
     }
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
     health_check(context, view);
+    let connection_ttl = connection_ttl(context, view);
     let success = success(context, view);
     Destination {
         name,
@@ -69,6 +72,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         protocol,
         call_timeout,
         connect_timeout,
+        connection_ttl,
         max_connections_per_endpoint: view.whole(
             context,
             "max-connections-per-endpoint",
@@ -120,6 +124,25 @@ fn timeouts(context: &mut Context<'_>, view: &View<'_>, limits: &Limits) -> (Dur
         view.warn(context, "connect-timeout", message);
     }
     (call, connect)
+}
+
+/// `-1` is never. A year is more than any connection lives.
+fn connection_ttl(context: &mut Context<'_>, view: &View<'_>) -> Option<Duration> {
+    let key = "connection-ttl";
+    let longest = i64::from(HOUR_MS) * 24 * 365;
+    let ttl = view.read(context, key, None, |node| match value::whole(node)? {
+        -1 => Ok(None),
+        0 => Err("0 would replace a connection as soon as it is open; write -1 to keep connections".to_owned()),
+        ms => in_range::<i64>(ms, &(-1..=longest), " milliseconds").map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
+    });
+    if let Some(ms) = ttl.map(|ttl| ttl.as_millis() as i128).filter(|ms| *ms < SHORT_TTL_MS) {
+        let message = format!(
+            "milliseconds, not seconds? every connection would be replaced after {ms} ms; write {} for {ms} seconds",
+            ms * 1_000
+        );
+        view.warn(context, key, message);
+    }
+    ttl
 }
 
 fn urls(context: &mut Context<'_>, view: &View<'_>) -> Vec<Url> {

@@ -182,10 +182,6 @@ fn not_enable(node: &Node) -> bool {
     node.get("enable").is_some_and(|entry| is_false(&entry.value))
 }
 
-fn is_negative(node: &Node) -> bool {
-    node.plain() == Some("-1")
-}
-
 /// An empty list or section.
 fn is_empty(node: &Node) -> bool {
     match &node.kind {

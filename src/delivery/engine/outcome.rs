@@ -6,7 +6,7 @@ use super::super::flight::{Flight, Member, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
-use crate::http::{Outcome, Processed};
+use crate::http::{FailureKind, Outcome, Processed};
 use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
@@ -62,6 +62,9 @@ impl Engine {
             }
             Outcome::Failed { kind, processed } => {
                 self.counters.requests_failed += 1;
+                if test && kind == FailureKind::Silent {
+                    self.endpoint_failed(endpoint, true, now);
+                }
                 match processed {
                     Processed::No => self.retry_or_fail(key, &kind, now),
                     Processed::Unknown => {

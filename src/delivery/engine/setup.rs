@@ -12,8 +12,10 @@ use super::super::encoders::Encoders;
 use super::super::endpoint::{Destination, Endpoint};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
+use super::super::places::{Places, SharedPlaces};
 use super::super::rejects::Rejects;
 use super::super::table::Table;
+use super::pools::Spread;
 use super::{Engine, Limited};
 use crate::config::model::{BatchBody, Config, Routing};
 use crate::format::Framing;
@@ -21,6 +23,7 @@ use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
+use crate::time::Time;
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, and a table that is only read.
@@ -29,7 +32,11 @@ pub struct SharedLimits {
     pool: Pool,
     /// One for each endpoint, in the order of destinations and URLs.
     queues: Vec<Shared>,
+    /// Connections, one for each endpoint as well.
+    places: Vec<SharedPlaces>,
     executors: usize,
+    /// Executors draw the spread of what must not happen at one time from it.
+    seed: u64,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
 }
@@ -42,20 +49,24 @@ impl SharedLimits {
             let limit = u64::from(destination.max_request_queued_per_endpoint);
             destination.urls.iter().map(move |_| Shared::new(limit, executors, 1))
         });
+        let places = config.destinations.iter().flat_map(|destination| {
+            let total = u64::from(destination.max_connections_per_endpoint);
+            destination.urls.iter().map(move |_| SharedPlaces::new(total))
+        });
         SharedLimits {
             pool: Pool::new(config.executors.in_flight_bytes, records, executors),
             queues: queues.collect(),
+            places: places.collect(),
             executors,
+            seed: 0,
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
     }
-}
 
-/// Connections that executor `index` of `executors` may have of a process-wide `total`: the total divided, the rest
-/// to the first ones, at least one each.
-pub fn share(total: u32, index: usize, executors: usize) -> usize {
-    let (total, executors) = (total as usize, executors.max(1));
-    (total / executors + usize::from(index < total % executors)).max(1)
+    /// With another seed: processes that start at one time must not replace their connections at one time.
+    pub fn with_seed(self, seed: u64) -> SharedLimits {
+        SharedLimits { seed, ..self }
+    }
 }
 
 /// An engine cannot be made from a configuration that was not checked.
@@ -100,7 +111,8 @@ fn delivery(
     for destination in &config.destinations {
         let first = endpoints.len();
         for url in &destination.urls {
-            let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
+            let limits = shared.queues.get(endpoints.len()).zip(shared.places.get(endpoints.len()));
+            let Some((queue, places)) = limits else { continue };
             endpoints.push(Endpoint {
                 destination: destinations.len(),
                 target: Rc::new(Target::new(url, &destination.headers)?),
@@ -112,7 +124,8 @@ fn delivery(
                 connecting: 0,
                 open: 0,
                 draining: 0,
-                share: share(destination.max_connections_per_endpoint, index, shared.executors),
+                replacing: 0,
+                places: Places::new(places, index, shared.executors),
                 breaker: Default::default(),
                 touched: false,
             });
@@ -124,6 +137,7 @@ fn delivery(
             protocol: destination.protocol,
             call_timeout: destination.call_timeout,
             connect_timeout: destination.connect_timeout,
+            connection_ttl: destination.connection_ttl,
             streams: destination.http2_max_concurrent_streams as usize,
             success: destination.success,
             permanent: destination.permanent,
@@ -167,6 +181,8 @@ impl Engine {
             grace: None,
             rejecting: false,
             drain_until: None,
+            pools_due: Time::ZERO,
+            spread: Spread::new(shared.seed, index),
             touched: Vec::new(),
             wakes: Vec::new(),
             connects: Vec::new(),
@@ -174,17 +190,5 @@ impl Engine {
             latency: Latency::default(),
             limited: Limited::default(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_add_up_to_the_total_and_nobody_has_none() {
-        let all: Vec<usize> = (0..4).map(|index| share(10, index, 4)).collect();
-        assert_eq!(all, [3, 3, 2, 2]);
-        assert_eq!((0..4).map(|index| share(1, index, 4)).sum::<usize>(), 4);
     }
 }
