@@ -195,6 +195,7 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
         protocol,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
+        connection_ttl: None,
         max_connections_per_endpoint: if protocol == Protocol::Http1 { 64 } else { 1 },
         max_request_queued_per_endpoint: 32_768,
         http2_max_concurrent_streams: 256,

@@ -20,6 +20,8 @@ const MAX_STREAMS: u32 = 256;
 const HOUR_MS: u32 = 3_600_000;
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
+/// A shorter time to live was probably meant in seconds.
+const SHORT_TTL_MS: i128 = 1_000;
 
 /// Reads `destinations`, in the order of the file. A destination with a fault stays in the list, so that routing to it
 /// is not a second fault.
@@ -61,6 +63,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         view.warn(context, "http2-max-concurrent-streams", message);
     }
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
+    let connection_ttl = connection_ttl(context, view);
     let success = success(context, view);
     Destination {
         name,
@@ -68,6 +71,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         protocol,
         call_timeout,
         connect_timeout,
+        connection_ttl,
         max_connections_per_endpoint: view.whole(
             context,
             "max-connections-per-endpoint",
@@ -121,6 +125,26 @@ fn timeouts(context: &mut Context<'_>, view: &View<'_>, limits: &Limits) -> (Dur
         view.warn(context, "connect-timeout", message);
     }
     (call, connect)
+}
+
+/// `-1` is never. A year is more than any connection lives.
+fn connection_ttl(context: &mut Context<'_>, view: &View<'_>) -> Option<Duration> {
+    let key = "connection-ttl";
+    let longest = i64::from(HOUR_MS) * 24 * 365;
+    let ttl = view.read(context, key, None, |node| match value::whole(node)? {
+        -1 => Ok(None),
+        0 => Err("0 would replace a connection as soon as it is open; write -1 to keep connections".to_owned()),
+        ms => in_range::<i64>(ms, &(-1..=longest), " milliseconds")
+            .map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
+    });
+    if let Some(ms) = ttl.map(|ttl| ttl.as_millis() as i128).filter(|ms| *ms < SHORT_TTL_MS) {
+        let message = format!(
+            "milliseconds, not seconds? every connection would be replaced after {ms} ms; write {} for {ms} seconds",
+            ms * 1_000
+        );
+        view.warn(context, key, message);
+    }
+    ttl
 }
 
 fn urls(context: &mut Context<'_>, view: &View<'_>) -> Vec<Url> {

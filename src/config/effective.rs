@@ -102,10 +102,17 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     number(page, "call-timeout", destination.call_timeout.as_millis().to_string());
     number(page, "connect-timeout", destination.connect_timeout.as_millis().to_string());
     let connections = destination.max_connections_per_endpoint;
-    let possible = usize::try_from(connections).unwrap_or(usize::MAX).max(executors);
-    let more = format!(", at most {possible} with {executors} executor{}", if executors == 1 { "" } else { "s" });
+    let more = match executors {
+        0 | 1 => String::new(),
+        // While one has all of them, each of the others has one as soon as it has a record.
+        _ => {
+            format!(", at most {} with {executors} executors", u64::from(connections) + executors as u64 - 1)
+        }
+    };
     let key = "max-connections-per-endpoint";
     page.setting(2, &[join(&section, key)], key, &connections.to_string(), &more);
+    let ttl = destination.connection_ttl.map_or("-1".to_owned(), |ttl| ttl.as_millis().to_string());
+    number(page, "connection-ttl", ttl);
     number(page, "max-request-queued-per-endpoint", destination.max_request_queued_per_endpoint.to_string());
     if destination.protocol == Protocol::Http2 {
         number(page, "http2-max-concurrent-streams", destination.http2_max_concurrent_streams.to_string());

@@ -63,6 +63,8 @@ pub struct Destination {
     pub call_timeout: Duration,
     /// 300 ms unless set.
     pub connect_timeout: Duration,
+    /// `connection-ttl`: a connection that is older is replaced; `None`: never.
+    pub connection_ttl: Option<Duration>,
     /// Process-wide, per URL; 1 unless set.
     pub max_connections_per_endpoint: u32,
     /// Records that wait for a connection or stream, process-wide, per URL; 32,768 unless set.

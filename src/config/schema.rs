@@ -176,7 +176,3 @@ fn is_false(node: &Node) -> bool {
 fn not_enable(node: &Node) -> bool {
     node.get("enable").is_some_and(|entry| is_false(&entry.value))
 }
-
-fn is_negative(node: &Node) -> bool {
-    node.plain() == Some("-1")
-}

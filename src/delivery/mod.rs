@@ -23,6 +23,7 @@ pub mod gzip;
 pub mod health;
 pub mod lease;
 pub mod names;
+pub mod places;
 pub mod rejects;
 pub mod source;
 pub mod table;

@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, RecvStream};
 
 use super::{
     ExchangeLimits, FailureKind, Outcome, Processed, Request, RetryAfter, State, Target, Ticket, asks_to_wait,
@@ -71,6 +71,8 @@ pub struct Http2 {
     outcomes: VecDeque<(Ticket, Outcome)>,
     values: HeaderValues,
     greeting: Greeting,
+    /// Made for the first PING.
+    ping_pong: Option<PingPong>,
     draining: bool,
     why: Option<String>,
 }
@@ -134,6 +136,7 @@ impl Http2 {
             outcomes: VecDeque::new(),
             values: HeaderValues::default(),
             greeting: Greeting::default(),
+            ping_pong: None,
             draining: false,
             limits,
         }
@@ -239,6 +242,29 @@ impl Http2 {
         if is_ordinary {
             self.why = None;
         }
+    }
+
+    /// See [`super::Exchange::ping`].
+    pub fn ping(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        if self.ping_pong.is_none() {
+            self.ping_pong = connection.ping_pong();
+        }
+        let Some(ping_pong) = &mut self.ping_pong else { return false };
+        // Takes the last answer, or the crate sends no further PING.
+        let _ = ping_pong.poll_pong(&mut Context::from_waker(Waker::noop()));
+        // It fails only while one is on its way.
+        let _ = ping_pong.send_ping(Ping::opaque());
+        self.wake.set();
+        true
+    }
+
+    /// See [`super::Exchange::lose`].
+    pub fn lose(&mut self) {
+        self.pipe.borrow_mut().end();
+        self.close("the peer answered neither a PING nor anything else".to_owned(), FailureKind::Silent, true);
+        // The owner knows, and has said so.
+        self.why = None;
     }
 
     /// See [`super::Exchange::transmit`].

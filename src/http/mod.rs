@@ -120,6 +120,8 @@ pub enum FailureKind {
     Refused,
     /// The peer is going away and did not take this stream (HTTP/2 GOAWAY).
     GoneAway,
+    /// The peer answered neither a PING nor anything else (HTTP/2).
+    Silent,
     /// What came is not HTTP, or breaks a limit.
     Malformed,
 }
@@ -204,6 +206,23 @@ impl Exchange {
         }
     }
 
+    /// Asks the peer whether it is there (HTTP/2 PING), unless it owes an answer already: whatever it says counts as one.
+    /// Whether this connection can ask.
+    pub fn ping(&mut self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.ping(),
+        }
+    }
+
+    /// The peer is taken for dead: as [`Exchange::end`], and what is in flight fails as [`FailureKind::Silent`] (HTTP/2).
+    pub fn lose(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.end(),
+            Exchange::Http2(exchange) => exchange.lose(),
+        }
+    }
+
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
     /// counts as handed out. The owner calls again after it has written all of it, until nothing is appended.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
@@ -253,6 +272,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Reset => "the peer reset the stream",
             FailureKind::Refused => "the peer refused the stream",
             FailureKind::GoneAway => "the peer is going away",
+            FailureKind::Silent => "the peer answered neither a PING nor anything else",
             FailureKind::Malformed => "the answer is not valid HTTP",
         })
     }

@@ -77,6 +77,14 @@ pub struct Counters {
     pub connections_opened: u64,
     /// Connections to destinations that could not be opened.
     pub connections_failed: u64,
+    /// Connections that were replaced by new ones because they were too old, or their address was outdated.
+    pub connections_replaced: u64,
+    /// Connections that were given up because another executor wanted their place.
+    pub connections_given_up: u64,
+    /// Connections that ended because their peer answered neither a PING nor anything else.
+    pub connections_silent: u64,
+    /// HTTP/2 PINGs that were sent.
+    pub pings: u64,
     /// Times that a source had to wait for room.
     pub pauses: u64,
     /// Values and names that no format could express as they were.

@@ -147,6 +147,7 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         protocol: if random.chance(50) { Protocol::Http1 } else { Protocol::Http2 },
         call_timeout: Duration::from_millis(random.between(100, 800)),
         connect_timeout: Duration::from_millis(random.between(50, 300)),
+        connection_ttl: random.chance(50).then(|| Duration::from_millis(random.pick(&[1, 200, 1_000, 4_000]))),
         max_connections_per_endpoint: random.pick(&[1, 2, 8]),
         max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
         http2_max_concurrent_streams: random.pick(&[1, 4, 100]),

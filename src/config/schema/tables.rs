@@ -7,11 +7,14 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{Key, Section, Shape, Type, is_negative, is_true, java, named, not_enable, section, works};
+use super::{Key, Section, Shape, Type, is_true, java, named, not_enable, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
 const HOUR_MS: i64 = 3_600_000;
+
+/// Milliseconds of a year.
+const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 const GIB: u64 = 1 << 30;
 
 /// The top level.
@@ -141,10 +144,8 @@ static DESTINATION: Section = Section {
         works("compression-threshold", Size(0, GIB), "Bodies of more bytes are compressed.").default("0"),
         named("headers", &HEADER, "Request headers: a name and its text, or where the value is from."),
         section("tls", &DESTINATION_TLS, "TLS of https URLs.").later("take the section out (only http URLs work)"),
-        works("connection-ttl", Whole(-1, i64::MAX), "Milliseconds after which a connection is replaced.")
-            .default("-1")
-            .later("take it out or write `-1` (connections are kept)")
-            .unless(is_negative),
+        works("connection-ttl", Whole(-1, YEAR_MS), "Milliseconds after which a connection is replaced; -1: never.")
+            .default("-1"),
         section("health-check", &HEALTH_CHECK, "Probes of every URL, and what makes one unhealthy."),
         works("retry-after-cap", Duration("0us", "3600s"), "Longest pause that Retry-After can ask for; 0s: none.")
             .default("30s"),

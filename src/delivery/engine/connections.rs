@@ -17,17 +17,27 @@ impl Engine {
         if connection.stage != ConnectionStage::Connecting {
             return;
         }
+        if connection.probe {
+            connection.stage = ConnectionStage::Open;
+            connection.opened = Some(now);
+            connection.heard = now;
+            return self.drive_probe(key, now);
+        }
+        let has_place = std::mem::take(&mut connection.has_place);
+        if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
+            endpoint.leave(connection);
+            endpoint.open += 1;
+        }
+        connection.has_place = has_place;
         connection.stage = ConnectionStage::Open;
         connection.opened = Some(now);
         connection.heard = now;
-        if connection.probe {
-            return self.drive_probe(key, now);
-        }
-        if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-            endpoint.leave(ConnectionStage::Connecting);
-            endpoint.open += 1;
-        }
+        let replaces = connection.replaces.take();
         self.counters.connections_opened += 1;
+        self.start_life(key, now);
+        if let Some(old) = replaces {
+            self.take_over(key, old);
+        }
         self.wake_connection(key);
         self.offer(key);
         self.pump_touched(now);
@@ -35,17 +45,22 @@ impl Engine {
 
     /// The connection could not be opened.
     pub fn connection_failed(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
-        let Some(connection) = self.connections.remove(key) else { return };
+        let Some(mut connection) = self.connections.remove(key) else { return };
         let index = connection.endpoint;
         if connection.probe {
             self.probe_ended(index, &Err(why), now);
             return self.forget_probe(index, now);
         }
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
-        endpoint.leave(ConnectionStage::Connecting);
+        endpoint.leave(&mut connection);
         self.counters.connections_failed += 1;
         if let Some(left_out) = self.limited.connect.allow(now) {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
+        }
+        if let Some(old) = connection.replaces {
+            // The old one serves on: nothing has failed for a record.
+            self.keep_old(old, now);
+            return self.go_on(now);
         }
         let alone = endpoint.open == 0 && endpoint.connecting == 0;
         let test = endpoint.breaker.is_tested();
@@ -60,6 +75,7 @@ impl Engine {
     pub fn connection_receive(&mut self, key: Key, bytes: &[u8], now: Time) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.heard = now;
+        connection.pinged = None;
         connection.exchange.receive(bytes);
         self.after_exchange(key, now);
     }
@@ -96,7 +112,7 @@ impl Engine {
                 return self.forget_probe(connection.endpoint, now);
             }
             if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-                endpoint.leave(connection.stage);
+                endpoint.leave(&mut connection);
             }
             self.touch(connection.endpoint);
         }
@@ -104,7 +120,7 @@ impl Engine {
     }
 
     /// After anything that may have changed an exchange: outcomes, state, room.
-    fn after_exchange(&mut self, key: Key, now: Time) {
+    pub(super) fn after_exchange(&mut self, key: Key, now: Time) {
         if self.connections.get(key).is_some_and(|connection| connection.probe) {
             return self.drive_probe(key, now);
         }
@@ -122,18 +138,18 @@ impl Engine {
             (State::Open, ConnectionStage::Open) => self.offer(key),
             (State::Open, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
             (State::Draining, _) => self.retire(key),
-            (State::Closed, stage) => {
-                connection.stage = ConnectionStage::Closed;
+            (State::Closed, _) => {
                 let index = connection.endpoint;
+                if let Some(endpoint) = self.endpoints.get_mut(index) {
+                    endpoint.leave(connection);
+                    endpoint.ready.retain(|ready| *ready != key);
+                }
+                connection.stage = ConnectionStage::Closed;
                 if let Some(why) = connection.exchange.why_closed()
                     && let Some(left_out) = self.limited.connect.allow(now)
                 {
                     let url = self.endpoints.get(index).map_or("", |endpoint| endpoint.url.as_str());
                     tracing::info!(target: "server", "{url}: connection closed: {why}{}", more(left_out));
-                }
-                if let Some(endpoint) = self.endpoints.get_mut(index) {
-                    endpoint.leave(stage);
-                    endpoint.ready.retain(|ready| *ready != key);
                 }
                 self.take_outcomes(key, now);
                 self.wake_connection(key);
@@ -148,14 +164,14 @@ impl Engine {
         if connection.stage != ConnectionStage::Open {
             return;
         }
-        connection.stage = ConnectionStage::Draining;
-        connection.in_ready = false;
         let index = connection.endpoint;
         if let Some(endpoint) = self.endpoints.get_mut(index) {
-            endpoint.leave(ConnectionStage::Open);
+            endpoint.leave(connection);
             endpoint.draining += 1;
             endpoint.ready.retain(|ready| *ready != key);
         }
+        connection.stage = ConnectionStage::Draining;
+        connection.in_ready = false;
         self.wake_connection(key);
         self.touch(index);
     }

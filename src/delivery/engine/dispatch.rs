@@ -304,6 +304,7 @@ impl Engine {
         self.counters.requests += 1;
         self.wake_connection(connection_key);
         self.start_call(key, connection_key, now);
+        self.doubt_idle(connection_key, now);
     }
 
     /// Whether anybody still waits for the outcome.
@@ -346,13 +347,31 @@ impl Engine {
             Protocol::Http1 => (1, CONNECTING_AT_ONCE),
             Protocol::Http2 => (destination.streams, 1),
         };
-        let wanted = entry.wanted(streams).min(at_once.saturating_sub(entry.connecting));
-        for _ in 0..wanted {
+        let useful = entry.useful(streams).min(at_once.saturating_sub(entry.connecting));
+        for _ in 0..useful {
+            if !entry.take_place() {
+                return;
+            }
             let exchange = new_exchange(destination, &entry.target);
-            let Some(key) = self.connections.insert(Connection::new(endpoint, exchange, now)) else { return };
+            let connection = Connection { has_place: true, ..Connection::new(endpoint, exchange, now) };
+            let Some(key) = self.connections.insert(connection) else { return entry.places.give() };
             entry.connecting += 1;
             self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
         }
+    }
+
+    /// Asks I/O for a connection in place of one that is too old. That one takes requests until the new one is open.
+    pub(super) fn replace(&mut self, old: Key, now: Time) {
+        let Some(connection) = self.connections.get_mut(old) else { return };
+        let endpoint = connection.endpoint;
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        let Some(destination) = self.destinations.get(entry.destination) else { return };
+        connection.is_replaced = true;
+        let exchange = new_exchange(destination, &entry.target);
+        let new = Connection { replaces: Some(old), ..Connection::new(endpoint, exchange, now) };
+        let Some(key) = self.connections.insert(new) else { return };
+        entry.replacing += 1;
+        self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
     }
 
     /// A connection may take requests again, or the first ones.

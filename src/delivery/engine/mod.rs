@@ -9,6 +9,7 @@
 //! - `probes`: requests without a record that ask whether a URL is there, and their verdict
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
+//! - `pools`: once a beat, who has how many connections, which are too old, which are dead
 //! - `batching`: filling and closing batches, taking them apart
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
@@ -18,6 +19,7 @@ mod connections;
 mod dispatch;
 mod intake;
 mod outcome;
+mod pools;
 mod probes;
 mod rejects;
 mod setup;
@@ -34,7 +36,7 @@ use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
 use super::encoders::Encoders;
-use super::endpoint::{Connection, Destination, Endpoint};
+use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
 use super::flight::{Attempt, Flight};
 use super::names::Names;
 use super::rejects::Rejects;
@@ -128,6 +130,7 @@ struct Limited {
     panic: RateLimit,
     connect: RateLimit,
     wait: RateLimit,
+    silent: RateLimit,
 }
 
 impl Default for Limited {
@@ -146,6 +149,7 @@ impl Default for Limited {
             panic: limit(),
             connect: limit(),
             wait: limit(),
+            silent: limit(),
         }
     }
 }
@@ -192,6 +196,10 @@ pub struct Engine {
 
     /// Both clocks at the last read from a source.
     clock: Now,
+    /// When the pools of connections are looked at next.
+    pools_due: Time,
+    /// Spreads what must not happen at one time.
+    spread: pools::Spread,
 
     touched: Vec<usize>,
     wakes: Vec<Wake>,
@@ -250,6 +258,18 @@ impl Engine {
         self.budget.used_bytes()
     }
 
+    /// Connections to each endpoint, in the order of destinations and URLs.
+    pub fn pools(&self) -> impl Iterator<Item = PoolCounts> + '_ {
+        self.endpoints.iter().map(|endpoint| PoolCounts {
+            connecting: endpoint.connecting + endpoint.replacing,
+            open: endpoint.open,
+            draining: endpoint.draining,
+            taken: endpoint.places.taken_by_all(),
+            queued: endpoint.queued.used(),
+            in_flight: endpoint.in_flight,
+        })
+    }
+
     /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
@@ -275,7 +295,7 @@ impl Engine {
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
             || !self.paused.is_empty()
-            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0 || endpoint.is_probed())
+            || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
     }
 
     fn wake_source(&mut self, key: Key) {

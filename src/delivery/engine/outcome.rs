@@ -9,7 +9,7 @@ use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
 use crate::config::show_duration;
-use crate::http::{Outcome, Processed};
+use crate::http::{FailureKind, Outcome, Processed};
 use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
@@ -53,6 +53,10 @@ impl Engine {
             }
             Outcome::Failed { kind, processed } => {
                 self.counters.requests_failed += 1;
+                if attempt.test && kind == FailureKind::Silent {
+                    let endpoint = attempt.endpoint;
+                    self.endpoint_failed(endpoint, true, &kind, now);
+                }
                 match processed {
                     Processed::No => self.retry_or_fail(key, &kind, None, now),
                     Processed::Unknown => {

@@ -26,6 +26,7 @@ fn config(destinations: usize) -> Config {
         protocol: Protocol::Http1,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
+        connection_ttl: None,
         max_connections_per_endpoint: 2,
         max_request_queued_per_endpoint: 100,
         http2_max_concurrent_streams: 256,

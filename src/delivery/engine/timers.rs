@@ -37,6 +37,7 @@ impl Engine {
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
+        self.keep_pools(now);
         self.check_sources(now);
         self.check_pauses(now);
         if self.drain_until.is_some_and(|until| until <= now) {
