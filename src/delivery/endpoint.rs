@@ -215,6 +215,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it is open and takes records; one for a probe never does, and counts among none of its endpoint's.
+    pub fn is_pooled(&self) -> bool {
+        self.stage == ConnectionStage::Open && !self.probe
+    }
+
     /// A connection that I/O is asked to open at `now`.
     pub fn new(endpoint: usize, exchange: Exchange, now: Time) -> Connection {
         Connection {

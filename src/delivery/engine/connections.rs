@@ -161,7 +161,7 @@ impl Engine {
     /// The connection gets no further requests.
     pub(super) fn retire(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.stage != ConnectionStage::Open {
+        if !connection.is_pooled() {
             return;
         }
         let index = connection.endpoint;

@@ -109,7 +109,7 @@ impl Engine {
         let mut best: Option<(usize, Key)> = None;
         self.connections.for_each(|key, connection| {
             let load = connection.exchange.in_flight();
-            let is_ours = connection.endpoint == endpoint && connection.stage == ConnectionStage::Open;
+            let is_ours = connection.endpoint == endpoint && connection.is_pooled();
             if is_ours && best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, key));
             }
@@ -138,8 +138,8 @@ impl Engine {
     }
 
     fn due(&self, connection: &Connection, now: Time) -> Option<Due> {
-        let is_open = connection.stage == ConnectionStage::Open;
-        if !is_open && connection.stage != ConnectionStage::Draining {
+        let is_open = connection.is_pooled();
+        if connection.probe || !is_open && connection.stage != ConnectionStage::Draining {
             return None;
         }
         let silence = self.longest_silence(connection.endpoint);
@@ -272,7 +272,7 @@ impl Engine {
 impl Connection {
     /// Whether nothing has been on it for a while.
     fn is_idle(&self, now: Time) -> bool {
-        self.stage == ConnectionStage::Open && self.exchange.in_flight() == 0 && self.heard + IDLE_AFTER <= now
+        self.is_pooled() && self.exchange.in_flight() == 0 && self.heard + IDLE_AFTER <= now
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::endpoint::ConnectionStage;
 use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
@@ -124,11 +123,7 @@ impl Engine {
         self.connections.for_each(|key, connection| {
             let exchange = &connection.exchange;
             let is_idle = exchange.in_flight() == 0 && exchange.capacity() == 0;
-            if connection.stage == ConnectionStage::Open
-                && !connection.probe
-                && is_idle
-                && connection.heard + deadline <= now
-            {
+            if connection.is_pooled() && is_idle && connection.heard + deadline <= now {
                 mute.push(key);
             }
         });
