@@ -95,6 +95,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         permanent: permanent(context, view, &success),
         gzip_above: gzip_above(context, view),
         headers: headers::read(context, view),
+        tls: None,
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod headers;
 mod rules;
+mod tls;
 
 pub use headers::{Header, HeaderValue, Headers, Secret};
 pub use rules::{Level, NamespaceRules, Overrides, PortRules, Resolved, Rules};
+pub use tls::{DestinationTls, KeyFiles, Offer, ServiceTls, TrustFile};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,8 +38,10 @@ pub struct Config {
 pub struct Service {
     /// Addresses to bind; `0.0.0.0` unless set.
     pub addresses: Vec<IpAddr>,
-    /// Clear-text ports, each bound on each address; 8080 unless set.
+    /// Clear-text ports, each bound on each address; 8080 unless set, none when there is a TLS port.
     pub ports: Vec<u16>,
+    /// Ports with TLS.
+    pub tls: Option<ServiceTls>,
     /// Records in flight in the whole process; 32,768 unless set.
     pub max_concurrent_records: u32,
     /// Bytes of one read from an XDR connection; `None`: the executor's own default.
@@ -71,24 +75,55 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// `headers`, and whether `aerospike-digest` is sent.
     pub headers: Headers,
+    /// TLS of `https` URLs; `None`: the defaults.
+    pub tls: Option<DestinationTls>,
 }
 
-/// An `http` URL, taken apart.
+/// How a URL is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Clear text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port of a URL that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+/// A URL, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
+    /// Clear text or TLS.
+    pub scheme: Scheme,
     /// Host as in the file, without brackets around an IPv6 address.
     pub host: String,
-    /// 80 unless given.
+    /// 80 or 443 unless given.
     pub port: u16,
     /// Path and query, at least `/`.
     pub path: String,
 }
 
 impl Url {
-    /// Host and port as the `Host` header and `:authority` give them: IPv6 in brackets, port 80 left out.
+    /// Host and port as the `Host` header and `:authority` give them: IPv6 in brackets, the default port left out.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -96,8 +131,8 @@ impl Url {
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.path.split_once('?') {
-            Some((path, _)) => write!(f, "http://{}{path}?...", self.authority()),
-            None => write!(f, "http://{}{}", self.authority(), self.path),
+            Some((path, _)) => write!(f, "{}://{}{path}?...", self.scheme.name(), self.authority()),
+            None => write!(f, "{}://{}{}", self.scheme.name(), self.authority(), self.path),
         }
     }
 }

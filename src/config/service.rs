@@ -22,6 +22,7 @@ pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
     Service {
         addresses: addresses(context, &view),
         ports: ports(context, &view),
+        tls: None,
         max_concurrent_records: max_concurrent_records(context, &view),
         socket_receive_buffer_bytes: view.read(context, "socket-receive-buffer-bytes", None, |node| {
             // `null` is the documented default.

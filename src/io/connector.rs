@@ -15,7 +15,7 @@ use super::resolve::Resolver;
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
-use crate::config::model::{Config, Cores};
+use crate::config::model::{Config, Cores, Scheme};
 use crate::config::show_cores;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::Counters;
@@ -46,6 +46,9 @@ pub enum StartError {
     /// An executor.
     #[error("{0}")]
     Executor(String),
+    /// TLS.
+    #[error("{0}")]
+    Tls(String),
 }
 
 /// What an executor published last.
@@ -87,6 +90,7 @@ impl Connector {
             tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
         }
         start::check(cores.len())?;
+        no_clear_text_in_place_of_tls(&config)?;
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
         let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
@@ -205,6 +209,15 @@ impl Drop for Connector {
             self.stop();
             self.join();
         }
+    }
+}
+
+/// Until connections and sockets speak TLS.
+fn no_clear_text_in_place_of_tls(config: &Config) -> Result<(), StartError> {
+    let mut urls = config.destinations.iter().flat_map(|destination| &destination.urls);
+    match urls.find(|url| url.scheme == Scheme::Https) {
+        Some(url) => Err(StartError::Tls(format!("{url}: https is not supported yet; write an http URL"))),
+        None => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use ringpost_load::record::{Generator, RecordSpec};
 use super::*;
 use crate::config::model::{
     Config, Cores, Destination as Settings, Executors, Format, Headers, LogFormat, Logging, Protocol, Routing, Rules,
-    Service, StatusSet, Url,
+    Scheme, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -21,7 +21,7 @@ const BUSY: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
 fn config(destinations: usize) -> Config {
     let destination = |index| Settings {
         name: format!("d{index}"),
-        urls: vec![Url { host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
+        urls: vec![Url { scheme: Scheme::Http, host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
         protocol: Protocol::Http1,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
@@ -32,11 +32,13 @@ fn config(destinations: usize) -> Config {
         permanent: StatusSet::empty(),
         gzip_above: None,
         headers: Headers::default(),
+        tls: None,
     };
     Config {
         service: Service {
             addresses: Vec::new(),
             ports: vec![0],
+            tls: None,
             max_concurrent_records: 1000,
             socket_receive_buffer_bytes: None,
         },
