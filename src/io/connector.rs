@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::certificates::Certificates;
 use super::control::Control;
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
@@ -77,6 +78,7 @@ pub struct Connector {
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
     rejected: Option<RejectedFile>,
+    certificates: Option<Certificates>,
 }
 
 impl Connector {
@@ -90,7 +92,8 @@ impl Connector {
             tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
         }
         start::check(cores.len())?;
-        no_clear_text_in_place_of_tls(&config)?;
+        // `certificates.materials()`: the handles for sockets and connections.
+        let certificates = read_certificates(&config)?;
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
         let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
@@ -107,6 +110,7 @@ impl Connector {
             watchdog: None,
             resolver: None,
             rejected: None,
+            certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let clock = Clock::start();
@@ -138,6 +142,7 @@ impl Connector {
         connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
+        connector.certificates = Some(certificates.watch()?);
         for listener in listeners {
             connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
         }
@@ -192,6 +197,7 @@ impl Connector {
         }
         self.watchdog = None;
         self.resolver = None;
+        self.certificates = None;
         // The executors have ended, so that nothing more comes.
         self.rejected = None;
         clean
@@ -212,13 +218,13 @@ impl Drop for Connector {
     }
 }
 
-/// Until connections and sockets speak TLS.
-fn no_clear_text_in_place_of_tls(config: &Config) -> Result<(), StartError> {
-    let mut urls = config.destinations.iter().flat_map(|destination| &destination.urls);
-    match urls.find(|url| url.scheme == Scheme::Https) {
-        Some(url) => Err(StartError::Tls(format!("{url}: https is not supported yet; write an http URL"))),
-        None => Ok(()),
+fn read_certificates(config: &Config) -> Result<Certificates, StartError> {
+    // Until connections and sockets speak TLS: never clear text in its place.
+    let has_https = config.destinations.iter().flat_map(|it| &it.urls).any(|url| url.scheme == Scheme::Https);
+    if has_https || config.service.tls.is_some() {
+        return Err(StartError::Tls("https URLs and service.tls are not supported yet; take them out".to_owned()));
     }
+    Certificates::load(config).map_err(StartError::Tls)
 }
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {

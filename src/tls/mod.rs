@@ -8,6 +8,17 @@
 //! start; a connection that is opened asks its handle once for the current settings ([`ClientTls::config`],
 //! [`ServerTls::config`]) and keeps them for its life.
 
-mod handles;
+pub mod certificate;
+pub mod material;
+pub mod names;
+pub mod settings;
 
-pub use handles::{ClientTls, Expiry, Materials, ServerTls};
+mod der;
+mod encrypted;
+mod handles;
+mod jks;
+mod pem;
+mod pkcs12;
+mod verify;
+
+pub use handles::{ClientTls, Expiry, Materials, ServerTls, server_name};
