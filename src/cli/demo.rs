@@ -13,7 +13,7 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
     Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, HealthCheck,
-    Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
+    Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Scheme, Service, StatusSet, TextRules, Url,
 };
 use crate::format::AvroSchema;
 use crate::io::{Connector, Snapshot};
@@ -191,7 +191,12 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
     };
     let destination = Destination {
         name: "sink".to_owned(),
-        urls: vec![Url { host: sink.ip().to_string(), port: sink.port(), path: "/records".to_owned() }],
+        urls: vec![Url {
+            scheme: Scheme::Http,
+            host: sink.ip().to_string(),
+            port: sink.port(),
+            path: "/records".to_owned(),
+        }],
         protocol,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
@@ -205,11 +210,13 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
         headers: Headers::default(),
         health: HealthCheck::default(),
         retry_after_cap: Duration::from_secs(30),
+        tls: None,
     };
     Ok(Config {
         service: Service {
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             ports: vec![0],
+            tls: None,
             max_concurrent_records: 32_768,
             socket_receive_buffer_bytes: None,
             allowed_networks: Vec::new(),

@@ -8,7 +8,7 @@ use super::model::{Destination, Limits, Protocol, StatusSet, Url};
 use super::value;
 use super::view::{View, in_range};
 use super::yaml::{Kind, Node};
-use super::{context, headers, health, url};
+use super::{context, headers, health, tls, url};
 
 /// Defaults of the official connector.
 const CALL_TIMEOUT_MS: u32 = 1_000;
@@ -65,9 +65,11 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
     let connection_ttl = connection_ttl(context, view);
     let success = success(context, view);
+    let urls = urls(context, view);
+    let tls = tls::destination(context, view, protocol, &urls);
     Destination {
         name,
-        urls: urls(context, view),
+        urls,
         protocol,
         call_timeout,
         connect_timeout,
@@ -100,6 +102,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         headers: headers::read(context, view),
         health: health::read(context, view),
         retry_after_cap: view.duration(context, "retry-after-cap", Duration::ZERO..=HOUR, RETRY_AFTER_CAP),
+        tls,
     }
 }
 

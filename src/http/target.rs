@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::Request;
 use super::header_value::spans;
-use crate::config::model::{Headers, ProbeMethod, Url};
+use crate::config::model::{Headers, ProbeMethod, Scheme, Url};
 use crate::format::ContentType;
 
 /// Sent with every request, unless the configuration has another value.
@@ -127,7 +127,10 @@ impl Target {
         let parsed = http::uri::Authority::from_maybe_shared(forever(&authority))
             .map_err(|source| TargetError::Authority { authority: authority.clone(), source })?;
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(match url.scheme {
+            Scheme::Http => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        });
         parts.authority = Some(parsed);
         parts.path_and_query = Some(PathAndQuery::from_maybe_shared(forever(&url.path)).map_err(|_| path())?);
         let uri = Uri::from_parts(parts).map_err(|_| path())?;

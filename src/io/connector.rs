@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::certificates::Certificates;
 use super::control::Control;
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
@@ -15,7 +16,7 @@ use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
-use crate::config::model::{Config, Cores};
+use crate::config::model::{Config, Cores, Scheme};
 use crate::config::show_cores;
 use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// An executor.
     #[error("{0}")]
     Executor(String),
+    /// TLS.
+    #[error("{0}")]
+    Tls(String),
 }
 
 /// What an executor published last.
@@ -77,6 +81,7 @@ pub struct Connector {
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
     rejected: Option<RejectedFile>,
+    certificates: Option<Certificates>,
 }
 
 impl Connector {
@@ -95,6 +100,8 @@ impl Connector {
             tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
         }
         start::check(cores.len())?;
+        // `certificates.materials()`: the handles for sockets and connections.
+        let certificates = read_certificates(&config)?;
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
         let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
@@ -112,6 +119,7 @@ impl Connector {
             watchdog: None,
             resolver: None,
             rejected: None,
+            certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let mut places = Vec::new();
@@ -143,6 +151,7 @@ impl Connector {
         connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive, allowed));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
+        connector.certificates = Some(certificates.watch()?);
         for listener in listeners {
             connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
         }
@@ -203,6 +212,7 @@ impl Connector {
         }
         self.watchdog = None;
         self.resolver = None;
+        self.certificates = None;
         // The executors have ended, so that nothing more comes.
         self.rejected = None;
         clean
@@ -227,6 +237,15 @@ impl Drop for Connector {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn read_certificates(config: &Config) -> Result<Certificates, StartError> {
+    // Until connections and sockets speak TLS: never clear text in its place.
+    let has_https = config.destinations.iter().flat_map(|it| &it.urls).any(|url| url.scheme == Scheme::Https);
+    if has_https || config.service.tls.is_some() {
+        return Err(StartError::Tls("https URLs and service.tls are not supported yet; take them out".to_owned()));
+    }
+    Certificates::load(config).map_err(StartError::Tls)
 }
 
 fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {

@@ -7,10 +7,12 @@
 //! - `source`, `connection`: one task for each socket
 //! - `turn`: how a task that has more to do lets the ring be looked at first
 //! - `dial`: opening a connection to one of the addresses of a name
+//! - [`certificates`]: certificates and keys on disk, read and watched, off the executors
 //! - `resolve`: name look-up, off the executors
 //! - `watchdog`: sees an executor that stands still
 //! - [`connector`]: all of it together
 
+pub mod certificates;
 mod connection;
 pub mod connector;
 mod control;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringpost::config::model::{
     Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, HealthCheck, Limits, LogFormat,
-    Logging, ProbeMethod, Protocol, Rejected, Service, StatusSet, Url,
+    Logging, ProbeMethod, Protocol, Rejected, Scheme, Service, StatusSet, Url,
 };
 
 use super::random::Random;
@@ -70,6 +70,7 @@ impl Scenario {
                 addresses: Vec::new(),
                 ports: PORTS.to_vec(),
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
+                tls: None,
                 socket_receive_buffer_bytes: None,
                 allowed_networks: Vec::new(),
             },
@@ -127,7 +128,12 @@ fn health(random: &mut Random) -> HealthCheck {
 
 fn destination(index: usize, random: &mut Random) -> Destination {
     let urls = (0..random.size(1, 2))
-        .map(|url| Url { host: format!("d{index}u{url}.test"), port: 80, path: "/records".to_owned() })
+        .map(|url| Url {
+            scheme: Scheme::Http,
+            host: format!("d{index}u{url}.test"),
+            port: 80,
+            path: "/records".to_owned(),
+        })
         .collect();
     let mut permanent = StatusSet::empty();
     if random.chance(50) {
@@ -157,5 +163,6 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         headers: Headers { digest: true, list },
         health: health(random),
         retry_after_cap: Duration::from_millis(random.pick(&[0, 500, 3_000])),
+        tls: None,
     }
 }

@@ -11,7 +11,7 @@ use ringpost_load::record::{Generator, RecordSpec};
 use super::*;
 use crate::config::model::{
     Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat, Logging, Protocol,
-    Routing, Rules, Service, StatusSet, Url,
+    Routing, Rules, Scheme, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -22,7 +22,7 @@ const BUSY: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
 fn config(destinations: usize) -> Config {
     let destination = |index| Settings {
         name: format!("d{index}"),
-        urls: vec![Url { host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
+        urls: vec![Url { scheme: Scheme::Http, host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
         protocol: Protocol::Http1,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
@@ -36,11 +36,13 @@ fn config(destinations: usize) -> Config {
         headers: Headers::default(),
         health: HealthCheck { enabled: false, ..HealthCheck::default() },
         retry_after_cap: Duration::from_secs(30),
+        tls: None,
     };
     Config {
         service: Service {
             addresses: Vec::new(),
             ports: vec![0],
+            tls: None,
             max_concurrent_records: 1000,
             socket_receive_buffer_bytes: None,
             allowed_networks: Vec::new(),

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::config::model::Url;
+use crate::config::model::{Scheme, Url};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn url(host: &str) -> Url {
-    Url { host: host.to_owned(), port: 80, path: "/".to_owned() }
+    Url { scheme: Scheme::Http, host: host.to_owned(), port: 80, path: "/".to_owned() }
 }
 
 fn address(last: u8) -> SocketAddr {
