@@ -51,6 +51,22 @@ fn while_one_of_two_destinations_is_down_the_other_receives_nothing_and_then_eac
 }
 
 #[test]
+fn a_destination_that_refuses_connections_from_the_start_keeps_every_record_from_the_other() {
+    for protocol in PROTOCOLS {
+        let (good, dead) = (sink(Behaviour::default()), sink(Behaviour::default()));
+        dead.down().unwrap();
+        let mut connector = Settings::to(protocol, &[good.addr()]).and(protocol, &[dead.addr()]).start();
+        let run = oracle::watched(as_xdr(source(connector.addr(), 3, 300)), &[&good, &dead]);
+        wait_until("records are refused again and again", LONG, || run.stats().temporary > 300 * 20);
+        assert_eq!(good.ledger().stats().requests, 0, "{protocol}: not even before anybody knew");
+        dead.up().unwrap();
+        run.finish(&[&good, &dead]);
+        assert_eq!((good.ledger().stats().requests, dead.ledger().stats().requests), (300, 300), "{protocol}");
+        connector.stop();
+    }
+}
+
+#[test]
 fn a_destination_that_dies_under_load_makes_the_other_see_only_what_was_in_flight_twice() {
     for protocol in PROTOCOLS {
         let (good, dead) = (sink(Behaviour::default()), sink(Behaviour::default()));
