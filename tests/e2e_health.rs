@@ -141,6 +141,25 @@ fn an_ordinary_answer_to_a_probe_does_not_keep_records_away() {
 }
 
 #[test]
+fn a_probe_has_the_fixed_headers_and_nothing_of_a_record() {
+    for protocol in PROTOCOLS {
+        let target = sink(Behaviour::default());
+        let settings = Settings::to(protocol, &[target.addr()])
+            .set("headers: { x-key: abc, content-type: text/plain, x-set: { source: set }, x-digest: { source: digest } }")
+            .set("health-check: { interval-seconds: 1, method: options, path: \"/up?now=1\" }");
+        let mut connector = settings.start();
+        wait_until("it is probed", LONG, || target.ledger().stats().probes >= 1);
+        let probe = target.ledger().probes().remove(0);
+        let mut names: Vec<&str> = probe.headers.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!((probe.method.as_str(), probe.path.as_str()), ("OPTIONS", "/up?now=1"), "{protocol}");
+        assert_eq!(names, ["host", "user-agent", "x-key"], "{protocol}");
+        assert_eq!(probe.header("x-key"), Some("abc"));
+        connector.stop();
+    }
+}
+
+#[test]
 fn one_executor_of_several_probes_a_url_once_an_interval() {
     let target = sink(Behaviour::default());
     let mut connector = Settings::to("HTTP_1_1", &[target.addr()]).set(QUICK).executors(2).start();
