@@ -87,6 +87,28 @@ fn a_destination_that_dies_under_load_makes_the_other_see_only_what_was_in_fligh
 }
 
 #[test]
+fn records_that_test_a_destination_that_hangs_are_not_seen_by_the_other() {
+    for protocol in PROTOCOLS {
+        let (good, hangs) = (sink(Behaviour::default()), sink(Behaviour::fault(Fault::Hang)));
+        let settings = Settings::to(protocol, &[good.addr()]).and(protocol, &[hangs.addr()]).set("call-timeout: 500");
+        let mut connector = settings.start();
+        let run = oracle::watched(as_xdr(source(connector.addr(), 2, 300)), &[&good, &hangs]);
+        connector.wait_log("d1, http", LONG);
+        connector.wait_log("unhealthy: 3 records in a row", LONG);
+        // What was on its way then ends by itself.
+        std::thread::sleep(Duration::from_millis(700));
+        let (seen, tested) = (good.ledger().stats().requests, hangs.ledger().stats().requests);
+        wait_until("it is tested", LONG, || hangs.ledger().stats().requests >= tested + 2);
+        assert_eq!(good.ledger().stats().requests, seen, "{protocol}");
+        hangs.set_behaviour(Behaviour::default());
+        run.finish(&[&good, &hangs]);
+        let most = good.ledger().snapshot().iter().map(|(_, entry)| entry.received).max();
+        assert!(most <= Some(2), "{protocol}: once before anybody knew, and once for good, not {most:?} times");
+        connector.stop();
+    }
+}
+
+#[test]
 fn a_published_interval_of_5000_seconds_keeps_no_recovered_destination_out() {
     let target = sink(Behaviour::default());
     target.down().unwrap();
