@@ -41,6 +41,8 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// Attempts that were sent, by the time at which they are given up.
     pub calls: Chain,
+    /// Some records go to other destinations only, and must not have to wait for this one.
+    pub apart: bool,
     /// When a request was last answered, or failed.
     pub answered: Time,
     /// Which probes pass.

@@ -43,8 +43,10 @@ pub struct Flight {
     pub refused_for_good: bool,
     /// One said so of a batch. What is left of that may be one record, of which nothing was said.
     pub refused_as_batch: bool,
-    /// Attempts wait until another one has tested a URL that may be down.
+    /// Some of its attempts wait for others.
     pub held: bool,
+    /// They wait until each endpoint has an open connection.
+    pub cold: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
@@ -89,6 +91,7 @@ impl Flight {
             refused_for_good: false,
             refused_as_batch: false,
             held: false,
+            cold: false,
             first: None,
             links: Links::default(),
         }
@@ -125,7 +128,7 @@ impl Linked for Flight {
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// In no queue: another destination of the flight is tested first.
+    /// In no queue: it waits for another destination of the flight.
     Held,
     /// In its endpoint's queue.
     Queued,

@@ -169,6 +169,14 @@ mod tests {
             prop_assert_eq!(RetryAfter::parse(text.as_bytes()), Some(RetryAfter::Until(second)), "{}", text);
         }
 
+        /// No value does any harm.
+        #[test]
+        fn anything_may_come(value in proptest::collection::vec(any::<u8>(), 0..40), unix_ms in any::<u64>()) {
+            if let Some(wait) = RetryAfter::parse(&value) {
+                let _ = wait.wait(unix_ms);
+            }
+        }
+
         /// Whatever comes is read the same as by the crate, or not at all: only a day of the week is not checked here.
         #[test]
         fn nothing_breaks_it(text in "[A-Za-z]{3,9},? ?[0-9]{1,2}[ -][A-Z][a-z]{2}[ -][0-9]{2,4} [0-9]{1,2}:[0-9]{2}:[0-9]{2} ?(GMT)?") {

@@ -10,7 +10,7 @@ use super::bodies;
 use super::http2::Http2;
 use super::ledger::Request;
 use super::pipe::Read;
-use super::scenario::MS;
+use super::scenario::{MS, SECOND};
 use super::world::{Event, Far, World};
 
 /// How an endpoint behaves for a while.
@@ -486,6 +486,23 @@ impl World {
     /// What `Retry-After` says in an answer; empty: it is not there.
     pub fn choose_wait(&mut self, status: u16) -> &'static str {
         if matches!(status, 429 | 503) { self.random.pick(&["", "0", "1", "1", "2", "2", "soon"]) } else { "" }
+    }
+
+    /// The engine takes notice of what a server's last answer asked for.
+    pub fn told_to_wait(&mut self, link: usize) {
+        let entry = &self.links[link];
+        let Far::Server(server) = entry.far else { return };
+        self.ledger.tally.waits += 1;
+        let (engine, server) = (entry.engine, &self.servers[server]);
+        let destination = &self.scenario.config.destinations[self.endpoints[server.endpoint].destination];
+        let cap = destination.retry_after_cap.as_nanos() as u64;
+        let Some(wait) = server.told.map(|seconds| (seconds * SECOND).min(cap)) else { return };
+        self.waits.insert((engine, server.endpoint), (self.now, self.now + wait));
+    }
+
+    /// How often the engine of a link took notice of such an answer.
+    pub fn waits_of(&self, link: usize) -> u64 {
+        self.engines[self.links[link].engine].as_ref().map_or(0, |engine| engine.counters().waits)
     }
 
     /// An engine that was asked to leave an endpoint alone begins no request there until it may.

@@ -349,7 +349,13 @@ impl World {
         match entry.far {
             Far::Node(_) if entry.lingers => self.linger(link),
             Far::Node(_) => self.serve_source(link),
-            Far::Server(_) => self.serve_connection(link),
+            Far::Server(_) => {
+                let waits = self.waits_of(link);
+                self.serve_connection(link);
+                if self.waits_of(link) > waits {
+                    self.told_to_wait(link);
+                }
+            }
         }
         self.carry_out(self.links[link].engine);
     }
@@ -483,7 +489,7 @@ impl World {
         let now = self.time();
         let arrival = self.now + self.jitter(link);
         let pause = self.scenario.hpack_pauses && self.random.chance(10);
-        let (mut reads, mut written, mut turn, mut over, mut told) = (0, None, false, false, false);
+        let (mut reads, mut written, mut turn, mut over) = (0, None, false, false);
         let entry = &mut self.links[link];
         let Some(engine) = self.engines[entry.engine].as_mut() else { return };
         let key = entry.key;
@@ -524,11 +530,7 @@ impl World {
             }
             match entry.inward.read(self.now, self.scenario.scratch) {
                 Read::Nothing => break,
-                Read::Bytes(bytes) => {
-                    let before = engine.counters().waits;
-                    engine.connection_receive(key, &bytes, now);
-                    told |= engine.counters().waits > before;
-                }
+                Read::Bytes(bytes) => engine.connection_receive(key, &bytes, now),
                 Read::End => {
                     engine.connection_ended(key, now);
                     over = true;
@@ -539,9 +541,6 @@ impl World {
         }
         if over {
             engine.connection_closed(key, now);
-        }
-        if told {
-            self.told_to_wait(link);
         }
         if let Some(at) = written {
             self.at(at, Event::Far(link));
@@ -554,18 +553,6 @@ impl World {
         if over {
             self.close_far_of(link);
         }
-    }
-
-    /// The engine takes notice of what a server's last answer asked for.
-    fn told_to_wait(&mut self, link: usize) {
-        let entry = &self.links[link];
-        let Far::Server(server) = entry.far else { return };
-        self.ledger.tally.waits += 1;
-        let (engine, server) = (entry.engine, &self.servers[server]);
-        let destination = &self.scenario.config.destinations[self.endpoints[server.endpoint].destination];
-        let cap = destination.retry_after_cap.as_nanos() as u64;
-        let Some(wait) = server.told.map(|seconds| (seconds * SECOND).min(cap)) else { return };
-        self.waits.insert((engine, server.endpoint), (self.now, self.now + wait));
     }
 
     /// What stands where, for a failure's message.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
 use super::super::flight::Stage;
 use super::super::table::Key;
-use super::intake::more;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
 use crate::http::{Exchange, ExchangeLimits, Request, Target};
@@ -17,8 +16,8 @@ use crate::wire::ack;
 /// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
 const CONNECTING_AT_ONCE: usize = 16;
 
-/// A destination of several that has not answered anything for so long may have half of what can be in flight, no more:
-/// until its calls time out, those of others would have to wait for it.
+/// A destination that some records do not go to, and that has not answered anything for so long, may have half of what can
+/// be in flight, no more. If it hangs, those other records would have to wait until its calls time out.
 const SILENCE: Duration = Duration::from_millis(250);
 
 /// The share, in percent, of what can be in flight from which on [`SILENCE`] matters.
@@ -29,6 +28,13 @@ const SILENT_SHARE_PERCENT: u64 = 50;
 pub(super) struct NoWay {
     destination: usize,
     why: Why,
+}
+
+impl NoWay {
+    /// No URL of this destination is healthy.
+    pub(super) fn unhealthy(destination: usize) -> NoWay {
+        NoWay { destination, why: Why::Unhealthy }
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -99,89 +105,16 @@ impl Engine {
         None
     }
 
-    /// Whether a destination of several has answered nothing for a while and holds most of what is in flight, and that is
-    /// much of what can be.
+    /// Whether a destination that has answered nothing for a while holds most of what is in flight, and that is much of what
+    /// can be.
     fn is_silent(&mut self, index: usize, now: Time) -> bool {
-        if self.destinations.len() < 2 {
-            return false;
-        }
         let Some(destination) = self.destinations.get(index) else { return false };
-        let Some(oldest) = destination.calls.next_expiry() else { return false };
-        // The oldest call began its time-out before it expires.
-        let is_old = oldest + SILENCE <= now + destination.call_timeout;
-        if !is_old || destination.answered + SILENCE > now {
+        if !destination.apart || destination.answered + SILENCE > now {
             return false;
         }
         let endpoints = destination.endpoints.iter().filter_map(|index| self.endpoints.get(*index));
         let load: u64 = endpoints.map(Endpoint::load).sum();
-        load.saturating_mul(2) >= self.budget.used_records() && !self.budget.is_below(SILENT_SHARE_PERCENT)
-    }
-
-    /// Puts the held attempts of a flight in their endpoints' queues. If one of them tests a URL that may be down, only
-    /// that one: the other destinations must not see the record before it was taken there, or they would see it again on
-    /// each test. False if there is no room.
-    pub(super) fn send_off(&mut self, key: Key) -> bool {
-        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return false };
-        let (mut held, mut test) = (0, None);
-        let mut next = first;
-        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
-            next = attempt.sibling;
-            if attempt.stage != Stage::Held {
-                continue;
-            }
-            held += 1;
-            let is_test = self.endpoints.get(attempt.endpoint).is_some_and(|it| it.breaker.is_closed());
-            if is_test && test.is_none() {
-                test = Some((key, attempt.endpoint));
-            }
-        }
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.held = test.is_some() && held > 1;
-        }
-        if let Some((key, endpoint)) = test {
-            self.enqueue(key, endpoint, false);
-            return true;
-        }
-        next = first;
-        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
-            next = attempt.sibling;
-            let (stage, endpoint) = (attempt.stage, attempt.endpoint);
-            if stage == Stage::Held {
-                if !self.endpoints.get_mut(endpoint).is_some_and(|entry| entry.queued.has_room(1)) {
-                    return false;
-                }
-                self.enqueue(key, endpoint, false);
-            }
-        }
-        true
-    }
-
-    /// A test that held the flight's other attempts back has been passed. Each of their destinations needs a usable URL
-    /// now, or none of them sees the record.
-    pub(super) fn release_held(&mut self, key: Key, now: Time) {
-        let mut next = self.flights.get(key).and_then(|flight| flight.first);
-        let mut no_way = None;
-        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
-            next = attempt.sibling;
-            let (stage, destination) = (attempt.stage, attempt.destination);
-            if stage != Stage::Held {
-                continue;
-            }
-            match (self.choose_endpoint(destination, None, now), self.attempts.get_mut(key)) {
-                (Some(endpoint), Some(attempt)) => attempt.endpoint = endpoint,
-                _ => no_way = Some(NoWay { destination, why: Why::Unhealthy }),
-            }
-        }
-        if no_way.is_none() && self.send_off(key) {
-            return;
-        }
-        self.counters.refused += self.flights.get(key).map_or(0, |flight| flight.len() as u64);
-        if let Some(left_out) = self.limited.refused.allow(now) {
-            let why = no_way.map_or_else(|| "no room in a queue".to_owned(), |why| self.explain(&why));
-            tracing::warn!(target: "server", "{} answered 11, although a destination that was tested with it has taken it: {why}{}",
-                self.describe(key), more(left_out));
-        }
-        self.end_flight(key, now);
+        load > 0 && load.saturating_mul(2) >= self.budget.used_records() && !self.budget.is_below(SILENT_SHARE_PERCENT)
     }
 
     /// The destination at `position` of the route, and its endpoint with the fewest requests among the usable ones;
@@ -271,6 +204,10 @@ impl Engine {
         if !self.is_wanted(flight_key) {
             self.counters.orphaned += self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
             return self.attempt_failed(key, ack::TEMPORARY, now);
+        }
+        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) && !self.leaves_together(flight_key, key, now)
+        {
+            return;
         }
         let is_batch = self.flights.get(flight_key).is_some_and(|flight| flight.batch.is_some());
         if is_batch {

@@ -329,7 +329,7 @@ impl Engine {
             flight.first = next;
             flight.pending = pending;
         }
-        if pending < wanted || next.is_none() || !self.send_off(flight_key) {
+        if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, now);
             return None;

@@ -6,6 +6,7 @@
 //!
 //! - `intake`: bytes of a source become records in flight
 //! - `dispatch`: from an endpoint's queue to a connection
+//! - `held`: attempts that have to wait for another destination of their record
 //! - `probes`: requests without a record that ask whether a URL is there, and their verdict
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
@@ -17,6 +18,7 @@
 mod batching;
 mod connections;
 mod dispatch;
+mod held;
 mod intake;
 mod outcome;
 mod pools;

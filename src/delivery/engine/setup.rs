@@ -154,12 +154,21 @@ fn delivery(
             permanent: destination.permanent,
             gzip_above: destination.gzip_above,
             calls: Chain::default(),
+            apart: is_apart(&shared.table, destinations.len()),
             answered: Time::ZERO,
             health: destination.health.clone(),
             retry_after_cap: destination.retry_after_cap,
         });
     }
     Ok((destinations, endpoints))
+}
+
+/// Whether some records are delivered, and not to the destination `index`.
+fn is_apart(table: &ProfileTable, index: usize) -> bool {
+    table
+        .profiles()
+        .iter()
+        .any(|profile| matches!(&profile.routing, Some(Routing::Destinations(list)) if !list.contains(&index)))
 }
 
 /// The probes of a URL, which is the endpoint `number`.

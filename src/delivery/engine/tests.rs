@@ -121,8 +121,11 @@ impl Rig {
         let mut opened = Vec::new();
         while let Some(connect) = self.engine.next_connect() {
             self.engine.connection_opened(connect.connection, self.now);
-            self.write(connect.connection);
             opened.push(connect);
+        }
+        // A record for several endpoints is sent when the last of them has a connection.
+        for connect in &opened {
+            self.write(connect.connection);
         }
         opened.sort_by_key(|connect| connect.endpoint);
         opened

@@ -29,8 +29,8 @@ struct Head {
     gzip: bool,
     expects_continue: bool,
     close: bool,
-    /// Another method than POST, and whether it is HEAD.
-    probe: Option<bool>,
+    /// Another method than POST.
+    is_probe: bool,
     logged: Option<LoggedRequest>,
 }
 
@@ -113,8 +113,10 @@ impl Connection {
     }
 
     /// A request without a record.
-    async fn probe(&mut self, is_head: bool) -> Result<(), Ended> {
-        let plan = self.peer.probe();
+    async fn probe(&mut self, head: Option<LoggedRequest>) -> Result<(), Ended> {
+        let Some(head) = head else { return Err(Ended) };
+        let is_head = head.method == "HEAD";
+        let plan = self.peer.probe(head);
         if let Some(fault) = plan.fault {
             return self.fail(fault).await;
         }
@@ -124,8 +126,8 @@ impl Connection {
     }
 
     async fn request(&mut self, head: Head) -> Result<(), Ended> {
-        if let Some(is_head) = head.probe {
-            return self.probe(is_head).await;
+        if head.is_probe {
+            return self.probe(head.logged).await;
         }
         if head.length > BODY_LIMIT {
             return self.reject(413).await;
@@ -240,7 +242,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
         gzip: false,
         expects_continue: false,
         close: false,
-        probe: request.method.filter(|method| *method != "POST").map(|method| method == "HEAD"),
+        is_probe: request.method.is_some_and(|method| method != "POST"),
         logged: None,
     };
     for header in request.headers.iter() {
@@ -265,7 +267,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
             head.close = header.value.eq_ignore_ascii_case(b"close");
         }
     }
-    if logs {
+    if logs || head.is_probe {
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
         head.logged = Some(LoggedRequest {
             number: 0,

@@ -112,7 +112,7 @@ impl Connection {
 
     fn accept(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         if request.method() != http::Method::POST {
-            return self.probe(request.method() == http::Method::HEAD, respond);
+            return self.probe(&request.into_parts().0, respond);
         }
         let (plan, last) = self.peer.plan();
         let slow = self.peer.behaviour().slow_read;
@@ -138,8 +138,9 @@ impl Connection {
     }
 
     /// A request without a record.
-    fn probe(&mut self, is_head: bool, mut respond: SendResponse<Bytes>) {
-        let plan = self.peer.probe();
+    fn probe(&mut self, request: &http::request::Parts, mut respond: SendResponse<Bytes>) {
+        let is_head = request.method == http::Method::HEAD;
+        let plan = self.peer.probe(log(request));
         match plan.fault {
             Some(fault) => {
                 self.closing |= fail(&mut respond, fault, &mut self.cut);

@@ -149,6 +149,8 @@ pub(super) struct Books {
     pub(super) stats: SinkStats,
     pub(super) ledger: SinkLedger,
     pub(super) log: Vec<LoggedRequest>,
+    /// The first probes.
+    pub(super) probes: Vec<LoggedRequest>,
 }
 
 impl Books {
@@ -246,6 +248,11 @@ impl Ledger {
     /// A copy of all books.
     pub fn snapshot(&self) -> SinkLedger {
         self.lock().ledger.clone()
+    }
+
+    /// The first probes, always logged.
+    pub fn probes(&self) -> Vec<LoggedRequest> {
+        self.lock().probes.clone()
     }
 
     /// The logged requests from `from` on (see [`super::SinkConfig::log_requests`]).

@@ -30,6 +30,9 @@ use behaviour::Plan;
 use ledger::Answer;
 use records::{Content, Records};
 
+/// Probes that are kept.
+const LOGGED_PROBES: usize = 16;
+
 /// How a sink starts.
 #[derive(Debug, Clone)]
 pub struct SinkConfig {
@@ -360,8 +363,14 @@ impl Peer {
     }
 
     /// A probe came: its fate.
-    fn probe(&mut self) -> Plan {
-        self.shared.ledger.lock().stats.probes += 1;
+    fn probe(&mut self, head: LoggedRequest) -> Plan {
+        let mut books = self.shared.ledger.lock();
+        if books.probes.len() < LOGGED_PROBES {
+            let number = books.stats.probes;
+            books.probes.push(LoggedRequest { number, ..head });
+        }
+        books.stats.probes += 1;
+        drop(books);
         self.behaviour().plan_probe()
     }
 

@@ -100,6 +100,32 @@ fn a_destination_that_fails_during_another_ones_test_is_not_asked() {
 }
 
 #[test]
+fn a_record_is_sent_nowhere_before_each_of_its_destinations_has_a_connection() {
+    let mut rig = Rig::new(&config(3));
+    rig.send(1);
+    let connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
+    assert_eq!(connects.len(), 3, "all at once");
+    rig.engine.connection_opened(connects[0].connection, rig.now);
+    rig.engine.connection_opened(connects[2].connection, rig.now);
+    assert_eq!(requests(&mut rig), []);
+    rig.engine.connection_failed(connects[1].connection, &"refused", rig.now);
+    let again = rig.engine.next_connect().unwrap();
+    assert_eq!(again.endpoint, connects[1].endpoint, "its retry");
+    rig.engine.connection_failed(again.connection, &"refused", rig.now);
+    assert_eq!(rig.codes(), [11]);
+    assert_eq!(rig.engine.counters().requests, 0, "a destination that is not there costs the others nothing");
+    rig.assert_empty();
+    rig.send(1);
+    let again = rig.engine.next_connect().unwrap();
+    rig.engine.connection_opened(again.connection, rig.now);
+    let sent = requests(&mut rig);
+    assert_eq!(sent.iter().map(|it| it.0).collect::<Vec<_>>(), [0, 1, 2]);
+    sent.iter().for_each(|(_, connection)| rig.answer(*connection, OK));
+    assert_eq!(rig.codes(), [0]);
+    rig.assert_empty();
+}
+
+#[test]
 fn a_batch_that_tests_is_held_back_from_the_others_too() {
     let mut config = config(2);
     config.rules.top.batching = Some(crate::config::model::Batching {
@@ -455,16 +481,22 @@ fn a_destination_that_hangs_gets_no_more_than_half_of_the_room() {
     let mut config = config(2);
     config.rules.top.routing = Some(Routing::Destinations(vec![0]));
     config.destinations[0].max_request_queued_per_endpoint = 10_000;
+    let apart = crate::config::model::Overrides { routing: Some(Routing::Destinations(vec![1])), ..Default::default() };
+    let namespace = crate::config::model::NamespaceRules { name: "elsewhere".to_owned(), own: apart, sets: Vec::new() };
+    config.rules.namespaces.push(namespace);
     let mut rig = Rig::new(&config);
-    rig.send(600);
+    rig.send(900);
     let sent = requests(&mut rig);
-    rig.after(200);
-    rig.send(10);
-    assert_eq!(rig.codes().len(), 0, "it may need a moment");
-    rig.after(100);
-    rig.send(10);
-    assert_eq!(rig.engine.counters().refused, 10, "600 of 1000 records, and not a word for 300 ms");
+    let refused = rig.engine.counters().refused;
+    assert!((390..=400).contains(&refused), "half of 1000 before it has answered anything: {refused} refused");
     rig.answer(sent[0].1, OK);
+    rig.send(300);
+    assert_eq!(rig.engine.counters().refused, refused, "it is alive, and takes what there is");
+    rig.after(250);
     rig.send(10);
-    assert_eq!(rig.engine.counters().refused, 10, "it is alive");
+    assert_eq!(rig.engine.counters().refused, refused + 10, "not a word for 250 ms");
+    config.rules.namespaces.clear();
+    let mut rig = Rig::new(&config);
+    rig.send(900);
+    assert_eq!(rig.engine.counters().refused, 0, "every record goes there: nothing has to wait for it");
 }
