@@ -133,7 +133,8 @@ fn connection_ttl(context: &mut Context<'_>, view: &View<'_>) -> Option<Duration
     let ttl = view.read(context, key, None, |node| match value::whole(node)? {
         -1 => Ok(None),
         0 => Err("0 would replace a connection as soon as it is open; write -1 to keep connections".to_owned()),
-        ms => in_range::<i64>(ms, &(-1..=longest), " milliseconds").map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
+        ms => in_range::<i64>(ms, &(-1..=longest), " milliseconds")
+            .map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
     });
     if let Some(ms) = ttl.map(|ttl| ttl.as_millis() as i128).filter(|ms| *ms < SHORT_TTL_MS) {
         let message = format!(

@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::{Ping, PingPong, RecvStream};
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, RecvStream};
 
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
 use classify::{Greeting, Verdict};

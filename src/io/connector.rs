@@ -173,8 +173,9 @@ impl Connector {
 
     /// What each executor published last.
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        let read =
-            |snapshot: &Arc<Mutex<Snapshot>>| snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let read = |snapshot: &Arc<Mutex<Snapshot>>| {
+            snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        };
         self.snapshots.iter().map(read).collect()
     }
 

@@ -87,7 +87,8 @@ impl Dialer {
             }
             None => {
                 self.addresses.doubt(connect.endpoint);
-                let faults: Vec<String> = failed.into_iter().map(|(address, why)| format!("{address}: {why}")).collect();
+                let faults: Vec<String> =
+                    failed.into_iter().map(|(address, why)| format!("{address}: {why}")).collect();
                 Err(faults.join("; "))
             }
         }
@@ -148,7 +149,8 @@ impl Rotation {
         self.next = start + 1;
         let (before, after) = addresses.split_at_checked(start).unwrap_or((&[], addresses));
         let turn = || after.iter().chain(before).copied();
-        let (good, bad) = (turn().filter(|address| !has_failed(address)), self.failed.iter().map(|(address, _)| *address));
+        let (good, bad) =
+            (turn().filter(|address| !has_failed(address)), self.failed.iter().map(|(address, _)| *address));
         good.chain(bad).take(TRIED).collect()
     }
 

@@ -34,11 +34,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace {
-            interval: Duration::from_secs(30),
-            retry: Duration::from_secs(2),
-            start: Duration::from_millis(500),
-        }
+        Pace { interval: Duration::from_secs(30), retry: Duration::from_secs(2), start: Duration::from_millis(500) }
     }
 }
 
@@ -120,7 +116,8 @@ impl Addresses {
         }
         let is_name = |name: &Name| name.host.parse::<IpAddr>().is_err();
         let job = || Job { due: Time::ZERO, ended: None, running: false };
-        let jobs = names.iter().enumerate().filter(|(_, name)| is_name(name)).map(|(index, _)| (index, job())).collect();
+        let jobs =
+            names.iter().enumerate().filter(|(_, name)| is_name(name)).map(|(index, _)| (index, job())).collect();
         let jobs = Mutex::new(Jobs { jobs, stopped: false });
         Addresses { of_endpoint, names, version: AtomicU64::new(0), jobs, changed: Condvar::new(), pace, clock }
     }
@@ -172,7 +169,8 @@ impl Addresses {
             let index = self.lock().jobs.get(place).map(|(index, _)| *index);
             let Some(name) = index.and_then(|index| self.names.get(index)) else { return };
             let found = look_up(&name.host, name.port).map_err(|error| error.to_string());
-            let found = found.and_then(|all| if all.is_empty() { Err("it has no address".to_owned()) } else { Ok(all) });
+            let found =
+                found.and_then(|all| if all.is_empty() { Err("it has no address".to_owned()) } else { Ok(all) });
             let pause = if found.is_ok() { self.pace.interval } else { self.pace.retry };
             self.take(name, found);
             let now = self.clock.monotonic();

@@ -7,9 +7,7 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{
-    Key, Section, Shape, Type, is_empty, is_true, java, named, not_enable, not_enabled, section, works,
-};
+use super::{Key, Section, Shape, Type, is_empty, is_true, java, named, not_enable, not_enabled, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);

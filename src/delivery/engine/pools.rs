@@ -167,18 +167,15 @@ impl Engine {
     }
 
     fn ping(&mut self, key: Key, now: Time) {
+        let endpoint = self.connections.get(key).map(|connection| connection.endpoint);
+        let pause = endpoint.map_or(PING_PAUSE, |endpoint| self.longest_silence(endpoint).max(PING_PAUSE));
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let endpoint = connection.endpoint;
-        if !connection.exchange.ping() {
-            return;
+        connection.next_ping = now + pause;
+        if connection.exchange.ping() {
+            connection.pinged = Some(now);
+            self.counters.pings += 1;
+            self.wake_connection(key);
         }
-        connection.pinged = Some(now);
-        self.counters.pings += 1;
-        let pause = self.longest_silence(endpoint).max(PING_PAUSE);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.next_ping = now + pause;
-        }
-        self.wake_connection(key);
     }
 
     /// A connection has been given a request. If nothing was heard on it for long, its peer is asked whether it is there.

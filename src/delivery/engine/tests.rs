@@ -1,6 +1,7 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
 mod batching;
+mod pools;
 mod rejecting;
 
 use std::net::SocketAddr;
@@ -77,7 +78,12 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Rig {
-        let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
+        Rig::of(config, &SharedLimits::new(config, 1), 0)
+    }
+
+    /// Executor `index` of those that share `shared`.
+    fn of(config: &Config, shared: &SharedLimits, index: usize) -> Rig {
+        let mut engine = Engine::new(config, shared, index).unwrap();
         let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9)), 0).unwrap();
         let frames = Generator::new(&RecordSpec::default()).unwrap();
         Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100), written: Vec::new() }

@@ -60,12 +60,10 @@ fn an_address_that_failed_is_tried_last_for_a_while() {
 #[test]
 fn no_more_than_four_addresses_are_tried_for_one_connection() {
     let all: Vec<SocketAddr> = (1..9).map(address).collect();
-    assert_eq!(Rotation { next: 6, failed: Vec::new() }.order(&all, at(0)), [
-        address(7),
-        address(8),
-        address(1),
-        address(2)
-    ]);
+    assert_eq!(
+        Rotation { next: 6, failed: Vec::new() }.order(&all, at(0)),
+        [address(7), address(8), address(1), address(2)]
+    );
 }
 
 #[test]
