@@ -73,6 +73,10 @@ pub struct Tally {
     /// Lines in `rejected-file`.
     pub lines: u64,
     pub zipped: u64,
+    /// Connections that were replaced, given to another engine, or lost for want of an answer.
+    pub replaced: u64,
+    pub given_up: u64,
+    pub silent: u64,
 }
 
 impl Tally {
@@ -88,6 +92,15 @@ impl Tally {
         self.refused += other.refused;
         self.lines += other.lines;
         self.zipped += other.zipped;
+        self.replaced += other.replaced;
+        self.given_up += other.given_up;
+        self.silent += other.silent;
+    }
+
+    pub fn count_connections(&mut self, counters: &ringpost::metrics::Counters) {
+        self.replaced += counters.connections_replaced;
+        self.given_up += counters.connections_given_up;
+        self.silent += counters.connections_silent;
     }
 }
 

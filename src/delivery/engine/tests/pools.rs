@@ -306,6 +306,23 @@ fn an_idle_connection_is_not_asked_and_the_first_request_after_a_long_pause_asks
     assert_eq!(rig.codes(), [0, 11, 0]);
 }
 
+/// As after SIGSTOP and SIGCONT: the answers lie in the socket, and the clock comes first.
+#[test]
+fn no_peer_is_taken_for_dead_because_this_process_stood_still() {
+    let mut rig = Rig::new(&http2());
+    rig.send(1);
+    let connection = rig.connect()[0].connection;
+    rig.answer(connection, SETTINGS);
+    pass(&mut rig, 1_200);
+    assert!(writes(&mut rig, connection, PING));
+    rig.after(2_700);
+    rig.tick();
+    assert_eq!((rig.engine.counters().connections_silent, pool(&rig)), (0, (0, 1, 0)));
+    rig.answer(connection, PONG);
+    rig.answer(connection, &ok(1));
+    assert_eq!(rig.codes(), [0]);
+}
+
 #[test]
 fn peers_that_answer_no_ping_make_their_url_unhealthy_as_time_outs_do() {
     let mut rig = Rig::new(&http2());
