@@ -257,7 +257,7 @@ fn a_dead_address_of_a_name_takes_no_record_from_the_others() {
 fn traffic_moves_when_a_name_gets_other_addresses() {
     let port = free_port();
     let (old, new) = (sink_at(ONE, port), sink_at(TWO, port));
-    let settings = by_name("HTTP_2", port).set("max-connections-per-endpoint: 2");
+    let settings = by_name("HTTP_2", port).set("max-connections-per-endpoint: 1");
     let mut inside = inside(&settings, PACE, &[ONE]);
     let load = SourceConfig { rate: Some(1_000.0), window: 64, ..source(address(&settings), 4, 12_000) };
     let run = oracle::watched(load, &[]);
