@@ -10,7 +10,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpost::config::model::{Headers, ProbeMethod, Protocol, Url};
+use ringpost::config::model::{Headers, ProbeMethod, Protocol, Scheme, Url};
 use ringpost::http::FailureKind::{Closed, GoneAway};
 use ringpost::http::{Exchange, ExchangeLimits, Outcome, Processed, Request, RetryAfter, State, Target, Ticket};
 
@@ -63,7 +63,7 @@ fn retry_after_comes_with_429_and_503_alone_with_and_without_a_body() {
 
 #[test]
 fn an_answer_to_head_has_no_body_whatever_its_length_says() {
-    let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/up".to_owned() };
+    let url = Url { scheme: Scheme::Http, host: "sink.example".to_owned(), port: 8080, path: "/up".to_owned() };
     for (protocol, answer) in [
         (Protocol::Http1, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n".to_vec()),
         // `:status` 200, and `content-length` (static index 28) as a literal.

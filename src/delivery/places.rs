@@ -57,8 +57,8 @@ pub enum Give {
     Nothing,
     /// Connections that stand idle.
     Idle,
-    /// One connection, busy or not.
-    One,
+    /// Some of the connections above its share, busy or not.
+    Above,
 }
 
 /// One executor's places at one endpoint.
@@ -138,7 +138,7 @@ impl Places {
             return Give::Nothing;
         }
         match (claims > 0 && used > self.share, want) {
-            (true, _) => Give::One,
+            (true, _) => Give::Above,
             (false, Want::Nothing) => Give::Idle,
             (false, _) => Give::Nothing,
         }
@@ -166,6 +166,11 @@ impl Places {
     /// Places that this executor has.
     pub fn taken(&self) -> u64 {
         self.lease.used()
+    }
+
+    /// Places that this executor has beyond its share.
+    pub fn above_share(&self) -> usize {
+        usize::try_from(self.lease.used().saturating_sub(self.share)).unwrap_or(usize::MAX)
     }
 
     /// Places that are taken, in the whole process.
@@ -216,7 +221,7 @@ mod tests {
                             places[index].give();
                         }
                     }
-                    Give::One => places[index].give(),
+                    Give::Above => places[index].give(),
                 }
                 places[index].ask_again();
             }
@@ -259,9 +264,9 @@ mod tests {
         settle(&mut places, &[true, false, false], &mut [0; 3]);
         settle(&mut places, &[true, true, true], &mut [0; 3]);
         assert_eq!((taken(&places), shared.taken()), (vec![4, 3, 3], 10));
-        for index in 0..3 {
-            assert!(!places[index].take());
-            assert_eq!(places[index].balance(true), Give::Nothing, "nothing flaps");
+        for place in &mut places {
+            assert!(!place.take());
+            assert_eq!(place.balance(true), Give::Nothing, "nothing flaps");
         }
     }
 

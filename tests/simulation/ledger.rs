@@ -77,6 +77,10 @@ pub struct Tally {
     pub probes: u64,
     /// Times that an engine took notice of a Retry-After.
     pub waits: u64,
+    /// Connections that were replaced, given to another engine, or lost for want of an answer.
+    pub replaced: u64,
+    pub given_up: u64,
+    pub silent: u64,
 }
 
 impl Tally {
@@ -94,6 +98,15 @@ impl Tally {
         self.zipped += other.zipped;
         self.probes += other.probes;
         self.waits += other.waits;
+        self.replaced += other.replaced;
+        self.given_up += other.given_up;
+        self.silent += other.silent;
+    }
+
+    pub fn count_connections(&mut self, counters: &ringpost::metrics::Counters) {
+        self.replaced += counters.connections_replaced;
+        self.given_up += counters.connections_given_up;
+        self.silent += counters.connections_silent;
     }
 }
 

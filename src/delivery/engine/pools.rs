@@ -23,8 +23,9 @@ const BEAT: Duration = Duration::from_millis(100);
 /// place. Shorter, and places move with every burst; longer, and records wait for places that nobody uses.
 const IDLE_AFTER: Duration = Duration::from_millis(250);
 
-/// Idle connections that are given up in one beat.
-const GIVE_AT_ONCE: usize = 4;
+/// In one beat, this part of what could be given up is: shares are reached within a second, and not in one leap that
+/// the next burst would turn round.
+const GIVE_PART: usize = 4;
 
 /// Connections that are being opened in place of old ones at a time, for each endpoint and executor.
 const REPLACE_AT_ONCE: usize = 4;
@@ -61,6 +62,10 @@ impl Engine {
     /// Balances places between the executors, and looks after old and silent connections, if it is time to.
     pub(super) fn keep_pools(&mut self, now: Time) {
         if self.pools_due <= now {
+            let late = now.since(self.pools_due);
+            if late > BEAT && self.pools_due > Time::ZERO {
+                self.forgive(late);
+            }
             self.pools_due = now + BEAT;
             self.balance_places(now);
             self.look_after_connections(now);
@@ -72,17 +77,30 @@ impl Engine {
         }
     }
 
+    /// This beat is late itself (the process was stopped, say): answers to PINGs may lie there unread.
+    fn forgive(&mut self, late: Duration) {
+        for key in self.connections.keys() {
+            if let Some(connection) = self.connections.get_mut(key)
+                && let Some(pinged) = connection.pinged
+            {
+                connection.pinged = Some(pinged + late);
+            }
+        }
+    }
+
     fn balance_places(&mut self, now: Time) {
         for index in 0..self.endpoints.len() {
             let Some(endpoint) = self.endpoints.get_mut(index) else { continue };
             let has_waiting = endpoint.queued.used() > 0;
-            match endpoint.places.balance(has_waiting) {
+            let give = endpoint.places.balance(has_waiting);
+            let (open, above) = (endpoint.open, endpoint.places.above_share());
+            match give {
                 Give::Nothing => {}
-                Give::Idle => drop(self.give_idle(index, GIVE_AT_ONCE, now)),
-                Give::One => {
-                    if self.give_idle(index, 1, now) == 0 {
-                        self.give_busy(index);
-                    }
+                Give::Idle => drop(self.give_idle(index, part_of(open), now)),
+                Give::Above => {
+                    let part = part_of(above);
+                    let given = self.give_idle(index, part, now);
+                    (given..part).for_each(|_| self.give_busy(index));
                 }
             }
         }
@@ -168,18 +186,15 @@ impl Engine {
     }
 
     fn ping(&mut self, key: Key, now: Time) {
+        let endpoint = self.connections.get(key).map(|connection| connection.endpoint);
+        let pause = endpoint.map_or(PING_PAUSE, |endpoint| self.longest_silence(endpoint).max(PING_PAUSE));
         let Some(connection) = self.connections.get_mut(key) else { return };
-        let endpoint = connection.endpoint;
-        if !connection.exchange.ping() {
-            return;
+        connection.next_ping = now + pause;
+        if connection.exchange.ping() {
+            connection.pinged = Some(now);
+            self.counters.pings += 1;
+            self.wake_connection(key);
         }
-        connection.pinged = Some(now);
-        self.counters.pings += 1;
-        let pause = self.longest_silence(endpoint).max(PING_PAUSE);
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.next_ping = now + pause;
-        }
-        self.wake_connection(key);
     }
 
     /// A connection has been given a request. If nothing was heard on it for long, its peer is asked whether it is there.
@@ -267,6 +282,11 @@ impl Engine {
             connection.expires = Some(connection.expires.map_or(at, |expires| expires.min(at)));
         }
     }
+}
+
+/// How many of `all` are given up in one beat.
+fn part_of(all: usize) -> usize {
+    all.div_ceil(GIVE_PART)
 }
 
 impl Connection {

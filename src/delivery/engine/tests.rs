@@ -2,6 +2,7 @@
 
 mod batching;
 mod health;
+mod pools;
 mod rejecting;
 
 use std::net::SocketAddr;
@@ -83,7 +84,12 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Rig {
-        let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
+        Rig::of(config, &SharedLimits::new(config, 1), 0)
+    }
+
+    /// Executor `index` of those that share `shared`.
+    fn of(config: &Config, shared: &SharedLimits, index: usize) -> Rig {
+        let mut engine = Engine::new(config, shared, index).unwrap();
         let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9)), 0).unwrap();
         let frames = Generator::new(&RecordSpec::default()).unwrap();
         Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100), written: Vec::new() }

@@ -35,9 +35,12 @@ fn wait_until(what: &str, clock: Clock, condition: impl Fn() -> bool) {
 const QUICK: Pace =
     Pace { interval: Duration::from_millis(20), retry: Duration::from_millis(5), start: Duration::from_millis(500) };
 
+/// Addresses by name.
+type Table = Mutex<HashMap<String, Vec<SocketAddr>>>;
+
 /// Answers from a table that the test changes.
-fn table() -> (Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>, Arc<LookUp>) {
-    let table = Arc::<Mutex<HashMap<String, Vec<SocketAddr>>>>::default();
+fn table() -> (Arc<Table>, Arc<LookUp>) {
+    let table = Arc::<Table>::default();
     let read = Arc::clone(&table);
     let look_up = move |host: &str, _: u16| {
         let missing = || std::io::Error::other("no such name");
