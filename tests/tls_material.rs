@@ -150,6 +150,11 @@ fn a_wrong_or_missing_password_is_named_with_its_file() {
         let (part, error) = refused(&bytes, None, NONE);
         assert_eq!((part, &error), (Part::File, &MaterialError::NoPassword { key: "store-password-file" }), "{name}");
     }
+    for name in trust_stores(files).into_iter().filter(|name| !name.ends_with(".pem")) {
+        let refused = trusted(&files.read(name), Some("wrong")).unwrap_err();
+        assert_eq!(refused.part, Part::StorePassword, "{name}");
+        assert!(matches!(refused.error, MaterialError::WrongPassword { .. }), "{name}: {}", refused.error);
+    }
     let chain = files.read("chain.pem");
     for name in ["encrypted.key", "scrypt.key", "des3.key"] {
         let key = files.read(name);
