@@ -1,5 +1,5 @@
-//! TLS but for the session itself: what certificates, keys and settings are, and the handles through which connections
-//! get them.
+//! TLS: what certificates, keys and settings are, the handles through which connections get them, and [`session`]: one
+//! connection.
 //!
 //! Knows no file, socket or clock: bytes of files and the time come in as arguments. Invariants: no password and no key
 //! is ever part of a message; early data is never sent or taken.
@@ -8,6 +8,8 @@
 //! start; a connection that is opened asks its handle once for the current settings ([`ClientTls::config`],
 //! [`ServerTls::config`]) and keeps them for its life.
 
+mod fault;
 mod handles;
+pub mod session;
 
 pub use handles::{ClientTls, Expiry, Materials, ServerTls};

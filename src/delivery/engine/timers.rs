@@ -30,6 +30,7 @@ impl Engine {
             // Another executor may wait for it.
             self.make_room(now);
         }
+        self.expire_handshakes(now);
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
