@@ -8,7 +8,7 @@ use super::model::{Destination, Limits, Protocol, StatusSet, Url};
 use super::value;
 use super::view::{View, in_range};
 use super::yaml::{Kind, Node};
-use super::{context, headers, url};
+use super::{context, headers, tls, url};
 
 /// Defaults of the official connector.
 const CALL_TIMEOUT_MS: u32 = 1_000;
@@ -63,9 +63,11 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
     health_check(context, view);
     let success = success(context, view);
+    let urls = urls(context, view);
+    let tls = tls::destination(context, view, protocol, &urls);
     Destination {
         name,
-        urls: urls(context, view),
+        urls,
         protocol,
         call_timeout,
         connect_timeout,
@@ -95,7 +97,7 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         permanent: permanent(context, view, &success),
         gzip_above: gzip_above(context, view),
         headers: headers::read(context, view),
-        tls: None,
+        tls,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod levels;
 mod selected;
+mod tls;
 
 pub use selected::{Selection, print_selected};
 
@@ -75,7 +76,12 @@ fn service(page: &mut Page<'_>, config: &Config) {
     let addresses = service.addresses.iter().map(|address| format!("\"{address}\""));
     page.one(1, "service", "address", &list(addresses));
     let paths = ["service.port".to_owned(), "service.ports".to_owned()];
-    page.setting(1, &paths, "port", &list(service.ports.iter().map(u16::to_string)), "");
+    if !service.ports.is_empty() {
+        page.setting(1, &paths, "port", &list(service.ports.iter().map(u16::to_string)), "");
+    }
+    if let Some(tls) = &service.tls {
+        tls::of_service(page, tls);
+    }
     let paths = ["service.max-concurrent-records".to_owned(), "service.max-concurrent-requests".to_owned()];
     page.setting(1, &paths, "max-concurrent-records", &service.max_concurrent_records.to_string(), "");
     let bytes = service.socket_receive_buffer_bytes.map_or("null".to_owned(), |bytes| bytes.to_string());
@@ -114,6 +120,9 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     page.one(2, &section, "compression", if destination.gzip_above.is_some() { "gzip" } else { "none" });
     if let Some(threshold) = destination.gzip_above {
         page.one(2, &section, "compression-threshold", &show_size(threshold));
+    }
+    if let Some(tls) = &destination.tls {
+        tls::of_destination(page, &section, tls);
     }
     headers(page, &section, &destination.headers, false);
 }

@@ -48,6 +48,14 @@ pub struct Service {
     pub socket_receive_buffer_bytes: Option<u32>,
 }
 
+impl Service {
+    /// Every port on which XDR connects, the clear-text ones first.
+    pub fn all_ports(&self) -> Vec<u16> {
+        let of_tls = self.tls.iter().flat_map(|tls| tls.ports.iter());
+        self.ports.iter().chain(of_tls.filter(|port| !self.ports.contains(port))).copied().collect()
+    }
+}
+
 /// `destinations.NAME`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Destination {

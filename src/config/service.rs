@@ -1,10 +1,11 @@
 //! `service`: where XDR connections are accepted, and how much is in flight.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::context::Context;
 use super::fault::shown;
 use super::model::Service;
+use super::tls;
 use super::value;
 use super::view::{View, in_range, word};
 use super::yaml::Node;
@@ -13,16 +14,23 @@ use super::yaml::Node;
 const MAX_CONCURRENT_RECORDS: u32 = 32_768;
 /// Port unless set, as in the official connector.
 const PORT: u16 = 8080;
+/// Address unless set, as in the official connector.
+pub const ALL_ADDRESSES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads `service`.
 pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
     let view = root.section(context, "service");
     protocol(context, &view);
     worker_threads(context, &view);
+    let addresses = addresses(context, &view).unwrap_or_else(|| vec![ALL_ADDRESSES]);
+    let ports = ports(context, &view);
+    let tls = tls::service(context, &view, (&addresses, ports.as_deref().unwrap_or_default()));
+    let has_tls = view.find("tls").is_some_and(|entry| !entry.value.is_null());
     Service {
-        addresses: addresses(context, &view),
-        ports: ports(context, &view),
-        tls: None,
+        addresses,
+        // Who asks for TLS only does not want a clear-text port besides.
+        ports: ports.unwrap_or_else(|| if has_tls { Vec::new() } else { vec![PORT] }),
+        tls,
         max_concurrent_records: max_concurrent_records(context, &view),
         socket_receive_buffer_bytes: view.read(context, "socket-receive-buffer-bytes", None, |node| {
             // `null` is the documented default.
@@ -82,9 +90,9 @@ fn max_concurrent_records(context: &mut Context<'_>, view: &View<'_>) -> u32 {
     view.whole(context, old, range, " records", MAX_CONCURRENT_RECORDS)
 }
 
-fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpAddr> {
-    let all = IpAddr::from([0, 0, 0, 0]);
-    let addresses = view.list(context, "address", address).unwrap_or_else(|| vec![all]);
+/// `address` of a section; `None`: absent, or wrong, which is reported.
+pub fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Option<Vec<IpAddr>> {
+    let addresses = view.list(context, "address", address)?;
     for any in addresses.iter().filter(|any| any.is_unspecified()) {
         let covered = addresses.iter().find(|other| other.is_ipv4() == any.is_ipv4() && !other.is_unspecified());
         if let Some(covered) = covered {
@@ -92,7 +100,7 @@ fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpAddr> {
             view.fault(context, "address", message);
         }
     }
-    addresses
+    Some(addresses)
 }
 
 fn address(node: &Node) -> Result<IpAddr, String> {
@@ -108,7 +116,8 @@ fn address(node: &Node) -> Result<IpAddr, String> {
     }
 }
 
-fn ports(context: &mut Context<'_>, view: &View<'_>) -> Vec<u16> {
+/// `port` or `ports` of a section; `None`: absent, or wrong, which is reported.
+pub fn ports(context: &mut Context<'_>, view: &View<'_>) -> Option<Vec<u16>> {
     let port = |node: &Node| match value::whole(node)? {
         0 => Err("0 is any free port, which XDR would have to guess; write 1 to 65535".to_owned()),
         number => in_range(number, &(1_u16..=u16::MAX), ""),
@@ -121,6 +130,5 @@ fn ports(context: &mut Context<'_>, view: &View<'_>) -> Vec<u16> {
         let message = format!("the same setting as `port` on line {}; keep one of the two", entry.key_at.line);
         view.fault(context, "ports", message);
     }
-    let ports = view.list(context, key, port);
-    ports.unwrap_or_else(|| vec![PORT])
+    view.list(context, key, port)
 }

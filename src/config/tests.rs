@@ -5,6 +5,7 @@ use std::time::Duration;
 mod levels;
 mod mutations;
 mod table;
+mod tls;
 
 use super::*;
 use model::{Cores, Format, LogLevel, Protocol, Routing};
@@ -12,6 +13,7 @@ use yaml::{Kind, Node};
 
 const MINIMAL: &str = include_str!("../../examples/minimal.yml");
 const TWO: &str = include_str!("../../examples/two-destinations.yml");
+const TLS: &str = include_str!("../../examples/tls.yml");
 const ALL: &str = include_str!("../../examples/all-settings.yml");
 const OFFICIAL: &str = include_str!("../../tests/data/config/official/composed.yml");
 const ACCEPTED: &str = include_str!("../../tests/data/config/warnings/accepted.yml");
@@ -25,13 +27,16 @@ const OUTSIDE: Outside = Outside {
         Some("blank-at-the-end") => Ok(b"hunter2 \n".to_vec()),
         Some("empty") => Ok(Vec::new()),
         Some("bytes") => Ok(vec![0xFF, b'\n']),
-        _ => Err("there is no such file; write its path".to_owned()),
+        Some(name) => tls::file(name).ok_or_else(|| "there is no such file; write its path".to_owned()),
+        None => Err("there is no such file; write its path".to_owned()),
     },
     variable: |name| match name {
         "TOKEN" => Ok("hunter2".to_owned()),
         "BROKEN" => Ok("hunter2\n".to_owned()),
         _ => Err("it is not set; set it where ringpost is started".to_owned()),
     },
+    system: tls::authorities,
+    now: || tls::NOW,
 };
 
 fn load_text(text: &str) -> Loaded {

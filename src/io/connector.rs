@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::control::Control;
+use super::certificates::Certificates;
+use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
@@ -15,7 +16,7 @@ use super::resolve::Resolver;
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
-use crate::config::model::{Config, Cores, Scheme};
+use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::Counters;
@@ -77,6 +78,7 @@ pub struct Connector {
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
     rejected: Option<RejectedFile>,
+    certificates: Option<Certificates>,
 }
 
 impl Connector {
@@ -90,12 +92,13 @@ impl Connector {
             tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
         }
         start::check(cores.len())?;
-        no_clear_text_in_place_of_tls(&config)?;
+        let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
+        let materials = certificates.materials().clone();
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
-        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
         let resolver = Resolver::start(&config)?;
-        let shared = SharedLimits::new(&config, cores.len());
+        let shared = SharedLimits::new(&config, cores.len()).with_tls(materials.destinations);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
@@ -107,6 +110,7 @@ impl Connector {
             watchdog: None,
             resolver: None,
             rejected: None,
+            certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let clock = Clock::start();
@@ -129,6 +133,7 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
+                tls: materials.service.clone(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
@@ -138,8 +143,9 @@ impl Connector {
         connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
-        for listener in listeners {
-            connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
+        connector.certificates = Some(certificates.watch()?);
+        for (listener, speaks) in listeners {
+            connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
         }
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
@@ -192,6 +198,7 @@ impl Connector {
         }
         self.watchdog = None;
         self.resolver = None;
+        self.certificates = None;
         // The executors have ended, so that nothing more comes.
         self.rejected = None;
         clean
@@ -212,20 +219,20 @@ impl Drop for Connector {
     }
 }
 
-/// Until connections and sockets speak TLS.
-fn no_clear_text_in_place_of_tls(config: &Config) -> Result<(), StartError> {
-    let mut urls = config.destinations.iter().flat_map(|destination| &destination.urls);
-    match urls.find(|url| url.scheme == Scheme::Https) {
-        Some(url) => Err(StartError::Tls(format!("{url}: https is not supported yet; write an http URL"))),
-        None => Ok(()),
-    }
-}
-
-fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {
+/// Binds all ports; which of them speak TLS stands beside each.
+fn bind_all(config: &Config) -> Result<Vec<(std::net::TcpListener, Speaks)>, ListenError> {
     let service = &config.service;
-    let pairs =
-        service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
-    pairs.map(listen::bind).collect()
+    let of_tls = service.tls.iter().map(|tls| (&tls.addresses, &tls.ports, Speaks::Tls));
+    let all = std::iter::once((&service.addresses, &service.ports, Speaks::ClearText)).chain(of_tls);
+    let mut bound = Vec::new();
+    for (addresses, ports, speaks) in all {
+        for address in addresses {
+            for port in ports {
+                bound.push((listen::bind(SocketAddr::new(*address, *port))?, speaks));
+            }
+        }
+    }
+    Ok(bound)
 }
 
 fn spawn(setup: Setup) -> Result<JoinHandle<()>, StartError> {

@@ -13,9 +13,11 @@ pub(super) fn text(error: &Error, role: &Role) -> String {
     match error {
         Error::InvalidCertificate(fault) => certificate(fault, role),
         Error::NoCertificatesPresented => match role {
-            Role::Server => "the client shows no certificate, and allowed-peer-names asks for one; give the client a certificate \
+            Role::Server => {
+                "the client shows no certificate, and allowed-peer-names asks for one; give the client a certificate \
                  that an authority of trust-store has signed"
-                .to_owned(),
+                    .to_owned()
+            }
             Role::Client { .. } => "the server shows no certificate".to_owned(),
         },
         Error::AlertReceived(alert) => received(*alert, role),
@@ -38,7 +40,9 @@ fn certificate(fault: &CertificateError, role: &Role) -> String {
         Role::Server => ("the client's certificate", "the trust-store of service.tls"),
     };
     match fault {
-        CertificateError::Expired => format!("{whose} has expired; it has to be renewed there, or the clock here is wrong"),
+        CertificateError::Expired => {
+            format!("{whose} has expired; it has to be renewed there, or the clock here is wrong")
+        }
         CertificateError::ExpiredContext { time, not_after } => format!(
             "{whose} expired {} ago; it has to be renewed there, or the clock here is wrong",
             distance(*not_after, *time)
@@ -71,7 +75,9 @@ fn certificate(fault: &CertificateError, role: &Role) -> String {
         CertificateError::Other(other) => {
             let text = other.0.to_string();
             if text.contains("CaUsedAsEndEntity") {
-                return format!("{whose} is one of an authority and cannot stand for a peer; it has to be replaced there");
+                return format!(
+                    "{whose} is one of an authority and cannot stand for a peer; it has to be replaced there"
+                );
             }
             text
         }
@@ -133,23 +139,35 @@ pub(super) const fn is_refusal(alert: AlertDescription) -> bool {
 fn received(alert: AlertDescription, role: &Role) -> String {
     use AlertDescription as A;
     let (peer, own) = match role {
-        Role::Client { .. } => ("server", "our client certificate (private-key and certificate of the destination's tls)"),
+        Role::Client { .. } => {
+            ("server", "our client certificate (private-key and certificate of the destination's tls)")
+        }
         Role::Server => ("client", "our certificate (that of service.tls)"),
     };
     let meaning = match alert {
-        A::CertificateRequired => "it wants a client certificate; give the destination's tls a certificate and its key".to_owned(),
+        A::CertificateRequired => {
+            "it wants a client certificate; give the destination's tls a certificate and its key".to_owned()
+        }
         A::BadCertificate | A::UnsupportedCertificate | A::CertificateUnknown => format!("it does not take {own}"),
         A::CertificateExpired => format!("{own} has expired, or its clock is wrong; renew the certificate"),
         A::CertificateRevoked => format!("{own} was revoked; replace it"),
-        A::UnknownCA => format!("it does not know the authority that signed {own}; add that authority there, or use another certificate"),
+        A::UnknownCA => format!(
+            "it does not know the authority that signed {own}; add that authority there, or use another certificate"
+        ),
         A::AccessDenied => format!("it took {own} and does not let it in"),
-        A::DecryptError => format!("it could not verify the signature made with {own}; does the key belong to the certificate?"),
-        A::HandshakeFailure => "it found no cipher suite, or no certificate, that it takes; compare protocols and ciphers of both sides, \
+        A::DecryptError => {
+            format!("it could not verify the signature made with {own}; does the key belong to the certificate?")
+        }
+        A::HandshakeFailure => {
+            "it found no cipher suite, or no certificate, that it takes; compare protocols and ciphers of both sides, \
                                 and whether it wants a client certificate"
-            .to_owned(),
+                .to_owned()
+        }
         A::ProtocolVersion => "it speaks none of our TLS versions; look at protocols of both sides".to_owned(),
         A::InsufficientSecurity => "it wants stronger cipher suites; look at ciphers".to_owned(),
-        A::UnrecognisedName => format!("it does not know the server name {}; correct the URL's host, or set server-name", expected(role)),
+        A::UnrecognisedName => {
+            format!("it does not know the server name {}; correct the URL's host, or set server-name", expected(role))
+        }
         A::NoApplicationProtocol => match role {
             Role::Client { alpn, .. } => format!("it does not speak {} ({})", alpn.name(), advice(*alpn)),
             Role::Server => "it speaks none of our application protocols (ALPN)".to_owned(),
@@ -224,12 +242,14 @@ pub(super) fn foreign(first: &[u8], role: &Role) -> Option<String> {
         }
         Role::Client { .. } => format!("this URL does not speak TLS; it begins with \"{shown}\""),
         // Version 2 of the protocol.
-        Role::Server if byte == 2 => "this looks like clear-text Aerospike XDR on a TLS port; give the source's datacenter a `tls-name`, \
+        Role::Server if byte == 2 => {
+            "this looks like clear-text Aerospike XDR on a TLS port; give the source's datacenter a `tls-name`, \
                                       or point it at a clear-text port"
-            .to_owned(),
-        Role::Server if byte.is_ascii_uppercase() => format!(
-            "this looks like clear text (\"{shown}\") on a TLS port of XDR; check what connects to this port"
-        ),
+                .to_owned()
+        }
+        Role::Server if byte.is_ascii_uppercase() => {
+            format!("this looks like clear text (\"{shown}\") on a TLS port of XDR; check what connects to this port")
+        }
         Role::Server => format!("this is not TLS (it begins with \"{shown}\"); check what connects to this port"),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::certificate::Certificate;
 use arc_swap::ArcSwap;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
@@ -11,6 +12,11 @@ use rustls::{ClientConfig, ServerConfig};
 pub struct Expiry(pub u64);
 
 impl Expiry {
+    /// Of a certificate.
+    pub fn of(certificate: &Certificate) -> Expiry {
+        Expiry(u64::try_from(certificate.not_after).unwrap_or(0))
+    }
+
     /// Whole days from `now` (seconds since 1970); negative when it is over.
     pub fn days_left(self, now: u64) -> i64 {
         let seconds = i128::from(self.0) - i128::from(now);

@@ -8,8 +8,19 @@
 //! start; a connection that is opened asks its handle once for the current settings ([`ClientTls::config`],
 //! [`ServerTls::config`]) and keeps them for its life.
 
+pub mod certificate;
+pub mod material;
+pub mod names;
+pub mod session;
+pub mod settings;
+
+mod der;
+mod encrypted;
 mod fault;
 mod handles;
-pub mod session;
+mod jks;
+mod pem;
+mod pkcs12;
+mod verify;
 
-pub use handles::{ClientTls, Expiry, Materials, ServerTls};
+pub use handles::{ClientTls, Expiry, Materials, ServerTls, server_name};

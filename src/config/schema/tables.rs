@@ -62,8 +62,7 @@ static SERVICE: Section = Section {
         works("socket-receive-buffer-bytes", Whole(4096, 16 << 20), "Bytes of one read from an XDR connection.")
             .default("null")
             .or_null(),
-        section("tls", &SERVICE_TLS, "TLS ports for XDR.")
-            .later("take the section out and name a clear-text port in `service.port`"),
+        section("tls", &SERVICE_TLS, "TLS ports for XDR."),
         section("manage", &MANAGE, "The port for metrics and health.")
             .later("take the section out (there is no metrics port yet)"),
         works("cluster-name", Text, "A label of metrics.")
@@ -84,17 +83,18 @@ static SERVICE_TLS: Section = Section {
     path: "service.tls",
     short: None,
     keys: &[
-        works("port", List(&PORT), "TLS ports.").later(TAKE_OUT),
-        works("ports", List(&PORT), "Early spelling of `port`.").later(TAKE_OUT),
-        works("address", List(&Text), "IP addresses to bind.").later(TAKE_OUT),
-        section("key-store", &STORE, "The server's certificate and key.").later(TAKE_OUT),
-        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
-        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
-        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
-        works("allowed-peer-names", List(&Text), "Names of which a client has to show a certificate.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        works("port", List(&PORT), "TLS ports for XDR, each bound on each address."),
+        works("ports", List(&PORT), "Early spelling of `port`."),
+        works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
+        section("key-store", &STORE, "The server's certificate and private key."),
+        section("trust-store", &STORE, "Authorities of client certificates."),
+        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
+        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
+        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "The private key, when it is in a file of its own."),
+        works("key-password-file", Text, "File whose first line is the private key's password."),
+        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
     ],
 };
 
@@ -102,13 +102,17 @@ static STORE: Section = Section {
     path: "a key or trust store",
     short: None,
     keys: &[
-        works("store-file", Text, "The store.").later(TAKE_OUT),
-        works("store-password-file", Text, "File with its password.").later(TAKE_OUT),
-        works("key-password-file", Text, "File with the key's password.").later(TAKE_OUT),
-        works("store-type", Text, "Has no effect: the content decides.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        works("store-file", Text, "PKCS#12, JKS or PEM; the content decides."),
+        works("store-password-file", Text, "File whose first line is the store's password."),
+        works(
+            "key-password-file",
+            Text,
+            "Key store: file whose first line is the private key's password, if it is another one.",
+        ),
+        works("store-type", Text, "Has no effect: the content decides."),
+        works("certificate-file", Text, "Key store, in place of `store-file`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "Key store: the private key, when it is in a file of its own."),
+        works("ca-file", Text, "Trust store, in place of `store-file`: authorities, PEM."),
     ],
 };
 
@@ -144,7 +148,7 @@ static DESTINATION: Section = Section {
         works("compression", Words(&["none", "gzip"]), "Compression of request bodies.").default("none"),
         works("compression-threshold", Size(0, GIB), "Bodies of more bytes are compressed.").default("0"),
         named("headers", &HEADER, "Request headers: a name and its text, or where the value is from."),
-        section("tls", &DESTINATION_TLS, "TLS of https URLs.").later("take the section out (only http URLs work)"),
+        section("tls", &DESTINATION_TLS, "TLS of https URLs."),
         works("connection-ttl", Whole(-1, i64::MAX), "Milliseconds after which a connection is replaced.")
             .default("-1")
             .later("take it out or write `-1` (connections are kept)")
@@ -177,13 +181,15 @@ static DESTINATION_TLS: Section = Section {
     path: "destinations.NAME.tls",
     short: None,
     keys: &[
-        section("key-store", &STORE, "The client's certificate and key.").later(TAKE_OUT),
-        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
-        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
-        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        section("key-store", &STORE, "The client's certificate and private key."),
+        section("trust-store", &STORE, "Authorities of server certificates; the system's unless set."),
+        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
+        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        works("server-name", Text, "The name that the server's certificate has to have; the URL's host unless set."),
+        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "The private key, when it is in a file of its own."),
+        works("key-password-file", Text, "File whose first line is the private key's password."),
+        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
     ],
 };
 
