@@ -7,6 +7,7 @@ pub mod header_value;
 mod http1;
 mod http2;
 mod limits;
+mod secured;
 mod target;
 
 use std::rc::Rc;
@@ -17,10 +18,12 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
+pub use secured::Secured;
 pub use target::{Target, TargetError};
 
 use crate::config::model::Protocol;
 use crate::format::ContentType;
+use crate::tls::session::{Alpn, Session};
 
 /// Names one attempt to deliver one record. An outcome whose generation is old belongs to an attempt that is over,
 /// and must never touch the attempt that has the slot now.
@@ -91,6 +94,8 @@ pub enum FailureKind {
     Refused,
     /// The peer is going away and did not take this stream (HTTP/2 GOAWAY).
     GoneAway,
+    /// The peer refused the TLS handshake after it had looked done from here, so that no request was looked at.
+    RefusedByTls,
     /// What came is not HTTP, or breaks a limit.
     Malformed,
 }
@@ -98,6 +103,8 @@ pub enum FailureKind {
 /// Life of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// The TLS handshake is not done: takes no requests yet.
+    Opening,
     /// Takes requests.
     Open,
     /// Takes no more, finishes those that it has.
@@ -119,6 +126,16 @@ pub enum Exchange {
     Http1(Http1),
     /// Many streams.
     Http2(Http2),
+    /// Either, inside TLS.
+    Secured(Box<Secured>),
+}
+
+/// The name of a protocol in a TLS handshake.
+pub const fn alpn(protocol: Protocol) -> Alpn {
+    match protocol {
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::Http2 => Alpn::Http2,
+    }
 }
 
 impl Exchange {
@@ -130,11 +147,24 @@ impl Exchange {
         }
     }
 
+    /// The same inside TLS, over a session that was made with [`alpn`] of the protocol. It never speaks clear text; without
+    /// a session it is closed, and says why.
+    pub fn secured(
+        protocol: Protocol,
+        target: Rc<Target>,
+        limits: ExchangeLimits,
+        session: Result<Session, String>,
+    ) -> Exchange {
+        let inner = Exchange::new(protocol, target, limits);
+        Exchange::Secured(Box::new(Secured::new(inner, session)))
+    }
+
     /// How many more submits are taken now; 0 unless open.
     pub fn capacity(&self) -> usize {
         match self {
             Exchange::Http1(exchange) => exchange.capacity(),
             Exchange::Http2(exchange) => exchange.capacity(),
+            Exchange::Secured(exchange) => exchange.capacity(),
         }
     }
 
@@ -146,6 +176,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.submit(ticket, request),
             Exchange::Http2(exchange) => exchange.submit(ticket, request),
+            Exchange::Secured(exchange) => exchange.submit(ticket, request),
         }
     }
 
@@ -155,6 +186,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.cancel(ticket),
             Exchange::Http2(exchange) => exchange.cancel(ticket),
+            Exchange::Secured(exchange) => exchange.cancel(ticket),
         }
     }
 
@@ -163,6 +195,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.receive(bytes),
             Exchange::Http2(exchange) => exchange.receive(bytes),
+            Exchange::Secured(exchange) => exchange.receive(bytes),
         }
     }
 
@@ -172,7 +205,40 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.end(),
             Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.end(),
         }
+    }
+
+    /// Ends a TLS handshake that takes too long; nothing to do with any other exchange.
+    pub fn give_up_handshake(&mut self, why: String) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.give_up_handshake(why);
+        }
+    }
+
+    /// Nothing more is to be sent or received: says so to the peer where the protocol has words for it (TLS). To be called
+    /// with nothing in flight.
+    pub fn say_farewell(&mut self) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.say_farewell();
+        }
+    }
+
+    /// Whether the peer refused the TLS handshake after it had looked done from here: as good as no connection.
+    pub fn is_refused_by_tls(&self) -> bool {
+        match self {
+            Exchange::Http1(_) | Exchange::Http2(_) => false,
+            Exchange::Secured(exchange) => exchange.is_refused(),
+        }
+    }
+
+    /// As [`Exchange::end`], when more may have been sent than came: an answer that only the end of the connection
+    /// completes is not complete.
+    fn cut(&mut self) {
+        if let Exchange::Http1(exchange) = self {
+            exchange.cut();
+        }
+        self.end();
     }
 
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
@@ -181,6 +247,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.transmit(out),
             Exchange::Http2(exchange) => exchange.transmit(out),
+            Exchange::Secured(exchange) => exchange.transmit(out),
         }
     }
 
@@ -189,6 +256,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.next_outcome(),
             Exchange::Http2(exchange) => exchange.next_outcome(),
+            Exchange::Secured(exchange) => exchange.next_outcome(),
         }
     }
 
@@ -197,6 +265,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.in_flight(),
             Exchange::Http2(exchange) => exchange.in_flight(),
+            Exchange::Secured(exchange) => exchange.in_flight(),
         }
     }
 
@@ -205,6 +274,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
+            Exchange::Secured(exchange) => exchange.state(),
         }
     }
 
@@ -213,6 +283,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.why_closed(),
             Exchange::Http2(exchange) => exchange.why_closed(),
+            Exchange::Secured(exchange) => exchange.why_closed(),
         }
     }
 }
@@ -224,6 +295,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Reset => "the peer reset the stream",
             FailureKind::Refused => "the peer refused the stream",
             FailureKind::GoneAway => "the peer is going away",
+            FailureKind::RefusedByTls => "the peer refused the TLS handshake",
             FailureKind::Malformed => "the answer is not valid HTTP",
         })
     }

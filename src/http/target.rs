@@ -37,6 +37,8 @@ pub struct Target {
     variable: Vec<Variable>,
     /// Whether requests with one record carry their digest.
     digest: bool,
+    /// The URL's host, if it is spoken to in TLS.
+    tls_host: Option<String>,
     /// What is encoded once for each kind of request, when the first one is sent.
     templates: [OnceCell<Template>; VARIANTS],
 }
@@ -137,6 +139,7 @@ impl Target {
             fixed,
             variable,
             digest: headers.digest,
+            tls_host: (url.scheme == Scheme::Https).then(|| url.host.clone()),
             templates: Default::default(),
         })
     }
@@ -196,6 +199,11 @@ impl Target {
     /// Whether requests with one record carry their digest.
     pub(super) const fn sends_digest(&self) -> bool {
         self.digest
+    }
+
+    /// The URL's host if it is `https`: then nothing is ever sent to it but inside TLS.
+    pub fn tls_host(&self) -> Option<&str> {
+        self.tls_host.as_deref()
     }
 
     /// Appends a whole HTTP/1.1 request head.

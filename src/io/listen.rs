@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::control::Control;
+use super::control::{Control, Speaks};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -108,7 +108,7 @@ impl Placement {
         Some(place)
     }
 
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, speaks: Speaks) {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 4);
         let options = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
@@ -119,7 +119,7 @@ impl Placement {
         let mut stream = stream;
         let mut tries = FULL_TRIES;
         while let Some(place) = self.choose() {
-            let Err((error, back)) = place.control.serve(stream) else { return };
+            let Err((error, back)) = place.control.serve(stream, speaks) else { return };
             place.load.fetch_sub(1, Ordering::Relaxed);
             tries -= 1;
             if error.kind() != io::ErrorKind::WouldBlock || tries == 0 {
@@ -142,14 +142,14 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Starts to accept.
-    pub fn start(listener: TcpListener, placement: Arc<Placement>) -> io::Result<Acceptor> {
+    pub fn start(listener: TcpListener, speaks: Speaks, placement: Arc<Placement>) -> io::Result<Acceptor> {
         let listener = Arc::new(listener);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
             let (listener, stopping) = (Arc::clone(&listener), Arc::clone(&stopping));
             std::thread::Builder::new()
                 .name("ringpost-accept".to_owned())
-                .spawn(move || accept(&listener, &stopping, &placement))?
+                .spawn(move || accept(&listener, speaks, &stopping, &placement))?
         };
         Ok(Acceptor { listener, stopping, thread: Some(thread) })
     }
@@ -171,7 +171,7 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) {
+fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
     loop {
         let accepted = listener.accept();
@@ -181,7 +181,7 @@ fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) 
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                placement.hand_over(stream, peer);
+                placement.hand_over(stream, peer, speaks);
             }
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
@@ -217,7 +217,7 @@ mod tests {
             let mut taken: Vec<TcpStream> = Vec::new();
             let mut message = [0; MESSAGE_BYTES];
             while taken.len() < BURST && receive.read_exact(&mut message).is_ok() {
-                if let Some(Message::Serve(fd)) = Message::decode(message) {
+                if let Some(Message::Serve(fd, _)) = Message::decode(message) {
                     taken.push(sys::adopt(fd));
                 }
             }
@@ -228,7 +228,7 @@ mod tests {
         for _ in 0..BURST {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, peer) = listener.accept().unwrap();
-            placement.hand_over(stream, peer);
+            placement.hand_over(stream, peer, Speaks::ClearText);
         }
         drop(placement);
         assert_eq!(busy.join().unwrap(), BURST);

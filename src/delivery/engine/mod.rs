@@ -8,6 +8,7 @@
 //! - `dispatch`: from an endpoint's queue to a connection
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
+//! - `handshakes`: connections between TCP and the end of their TLS handshake
 //! - `batching`: filling and closing batches, taking them apart
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
@@ -15,6 +16,7 @@
 mod batching;
 mod connections;
 mod dispatch;
+mod handshakes;
 mod intake;
 mod outcome;
 mod rejects;
@@ -165,6 +167,8 @@ pub struct Engine {
     flights: Table<Flight>,
     attempts: Table<Attempt>,
     connections: Table<Connection>,
+    /// Connections whose TLS handshake may not be done; ones that are done or over leave at the next tick.
+    handshakes: Vec<Key>,
     /// Records in flight by deadline.
     deadlines: Chain,
 
@@ -268,6 +272,7 @@ impl Engine {
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
             || !self.paused.is_empty()
+            || !self.handshakes.is_empty()
             || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
     }
 

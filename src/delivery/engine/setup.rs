@@ -15,12 +15,13 @@ use super::super::names::Names;
 use super::super::rejects::Rejects;
 use super::super::table::Table;
 use super::{Engine, Limited};
-use crate::config::model::{BatchBody, Config, Routing};
+use crate::config::model::{BatchBody, Config, Routing, Scheme};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
+use crate::tls::ClientTls;
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, and a table that is only read.
@@ -30,6 +31,8 @@ pub struct SharedLimits {
     /// One for each endpoint, in the order of destinations and URLs.
     queues: Vec<Shared>,
     executors: usize,
+    /// TLS of each destination that has a URL with it.
+    tls: Vec<Option<Arc<ClientTls>>>,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
 }
@@ -46,8 +49,14 @@ impl SharedLimits {
             pool: Pool::new(config.executors.in_flight_bytes, records, executors),
             queues: queues.collect(),
             executors,
+            tls: Vec::new(),
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
+    }
+
+    /// With the TLS settings of the destinations, by their index.
+    pub fn with_tls(self, tls: Vec<Option<Arc<ClientTls>>>) -> SharedLimits {
+        SharedLimits { tls, ..self }
     }
 }
 
@@ -64,6 +73,9 @@ pub enum SetupError {
     /// A URL or a header.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// There are no settings for TLS, and clear text is never spoken in its place.
+    #[error("destination {0}: it has an https URL, and no TLS settings were made for it")]
+    NoTls(String),
     /// A bin transform.
     #[error("bin-transforms: {0}")]
     Transform(String),
@@ -94,11 +106,15 @@ fn delivery(
     config: &Config,
     shared: &SharedLimits,
     index: usize,
-) -> Result<(Vec<Destination>, Vec<Endpoint>), TargetError> {
+) -> Result<(Vec<Destination>, Vec<Endpoint>), SetupError> {
     let mut destinations = Vec::new();
     let mut endpoints = Vec::new();
     for destination in &config.destinations {
         let first = endpoints.len();
+        let tls = shared.tls.get(destinations.len()).cloned().flatten();
+        if tls.is_none() && destination.urls.iter().any(|url| url.scheme == Scheme::Https) {
+            return Err(SetupError::NoTls(destination.name.clone()));
+        }
         for url in &destination.urls {
             let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
             endpoints.push(Endpoint {
@@ -122,6 +138,7 @@ fn delivery(
             endpoints: (first..endpoints.len()).collect(),
             turn: 0,
             protocol: destination.protocol,
+            tls,
             call_timeout: destination.call_timeout,
             connect_timeout: destination.connect_timeout,
             streams: destination.http2_max_concurrent_streams as usize,
@@ -156,6 +173,7 @@ impl Engine {
             flights: Table::default(),
             attempts: Table::default(),
             connections: Table::default(),
+            handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
             bodies: Bodies::default(),
