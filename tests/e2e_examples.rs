@@ -171,7 +171,6 @@ fn tls_key(name: &str) -> rustls::pki_types::PrivateKeyDer<'static> {
 
 /// A node that shows its certificate, a destination that asks for one: both by rustls alone.
 #[test]
-#[ignore = "connections do not speak TLS yet"]
 fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
