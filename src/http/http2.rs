@@ -146,7 +146,7 @@ impl Http2 {
     pub fn capacity(&self) -> usize {
         match self.state() {
             State::Open => self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight),
-            State::Draining | State::Closed => 0,
+            State::Opening | State::Draining | State::Closed => 0,
         }
     }
 
