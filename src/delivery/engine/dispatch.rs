@@ -206,9 +206,8 @@ impl Engine {
             self.counters.orphaned += self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
             return self.attempt_failed(key, ack::TEMPORARY, now);
         }
-        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) && !self.leaves_together(flight_key, key, now)
-        {
-            return;
+        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) {
+            return self.wait_for_others(flight_key, key, now);
         }
         let is_batch = self.flights.get(flight_key).is_some_and(|flight| flight.batch.is_some());
         if is_batch {
