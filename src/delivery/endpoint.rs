@@ -62,6 +62,8 @@ pub struct Endpoint {
     pub open: usize,
     /// Connections that take no more and finish what they have.
     pub draining: usize,
+    /// Requests to begin a connection with: as many as the peer took on the last one that it left with some untouched.
+    pub first_requests: usize,
     /// This executor's share of `max-connections-per-endpoint`.
     pub share: usize,
     /// Health.
@@ -116,6 +118,8 @@ pub struct Connection {
     pub stage: ConnectionStage,
     /// It is in its endpoint's ready list.
     pub in_ready: bool,
+    /// A call on it has timed out after the peer had gone away.
+    pub left_calls: bool,
     /// A wake of its task is due already.
     pub woken: bool,
     /// When the peer was last heard.
@@ -136,6 +140,7 @@ impl Connection {
             exchange,
             stage: ConnectionStage::Connecting,
             in_ready: false,
+            left_calls: false,
             woken: false,
             heard: now,
             charged: 0,

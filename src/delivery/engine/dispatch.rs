@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use super::super::endpoint::{Connection, ConnectionStage, Destination};
+use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
 use super::super::flight::Stage;
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
-use crate::http::{Exchange, ExchangeLimits, Request, Target};
+use crate::http::{Exchange, ExchangeLimits, Request};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 use crate::wire::ack;
@@ -225,7 +225,7 @@ impl Engine {
         };
         let wanted = entry.wanted(streams).min(at_once.saturating_sub(entry.connecting));
         for _ in 0..wanted {
-            let exchange = new_exchange(destination, &entry.target);
+            let exchange = new_exchange(destination, entry);
             let Some(key) = self.connections.insert(Connection::new(endpoint, exchange, now)) else { return };
             entry.connecting += 1;
             self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
@@ -249,12 +249,13 @@ impl Engine {
     }
 }
 
-/// The protocol's state of a connection that is to be opened for requests to `target`.
-fn new_exchange(destination: &Destination, target: &Rc<Target>) -> Exchange {
+/// The protocol's state of a connection that is to be opened for requests to the endpoint.
+fn new_exchange(destination: &Destination, endpoint: &Endpoint) -> Exchange {
     let streams = match destination.protocol {
         Protocol::Http1 => 1,
         Protocol::Http2 => destination.streams,
     };
-    let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
-    Exchange::new(destination.protocol, Rc::clone(target), limits)
+    let limits =
+        ExchangeLimits { max_streams: streams, first_requests: endpoint.first_requests, ..ExchangeLimits::default() };
+    Exchange::new(destination.protocol, Rc::clone(&endpoint.target), limits)
 }

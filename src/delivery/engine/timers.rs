@@ -7,6 +7,7 @@ use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
+use crate::http::State;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -75,14 +76,26 @@ impl Engine {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
                 let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
+                let is_news = self.is_news(key);
                 self.report_failure(key, &"no answer within call-timeout", now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY, now);
-                if let Some((endpoint, test)) = endpoint {
+                if let Some((endpoint, test)) = endpoint
+                    && (is_news || test)
+                {
                     self.endpoint_failed(endpoint, test, now);
                 }
             }
         }
+    }
+
+    /// Whether this attempt's time-out counts against its URL. A peer that goes away and answers none of the requests
+    /// that it had taken fails a hundred of them in one instant: that is one failure, since it may answer on the next
+    /// connection.
+    fn is_news(&mut self, key: Key) -> bool {
+        let Some(Stage::Sent(connection)) = self.attempts.get(key).map(|attempt| attempt.stage) else { return true };
+        let Some(connection) = self.connections.get_mut(connection) else { return true };
+        connection.exchange.state() != State::Draining || !std::mem::replace(&mut connection.left_calls, true)
     }
 
     /// Records whose deadline has passed.
