@@ -90,7 +90,7 @@ fn a_peer_that_takes_few_requests_per_connection_is_sent_no_more() {
         eprintln!("limit {limit}: {:?} in {:?}", oracle::codes(&report), report.elapsed);
         assert_eq!(report.acked, 2_000, "limit {limit}: {:?}", oracle::codes(&report));
         assert_eq!(answered.load(Ordering::Relaxed), 2_000, "limit {limit}: none twice");
-        // Those that met the first two connections. When each connection was given all that it had room for, a record
+        // Those that met the first few connections. When each connection was given all that it had room for, a record
         // was refused 40 times.
         assert!(report.acks_by_code[11] <= 256, "limit {limit}: {:?}", oracle::codes(&report));
         connector.stop();
@@ -99,10 +99,11 @@ fn a_peer_that_takes_few_requests_per_connection_is_sent_no_more() {
 
 #[test]
 fn a_peer_that_leaves_requests_without_an_answer_when_it_goes_away_stays_healthy() {
-    let (address, answered) = peer(100, 20);
+    // One connection after the other, so that answers come between the ends.
+    let (address, answered) = peer(250, 20);
     let mut connector = Settings::to("HTTP_2", &[address]).set("call-timeout: 300").start();
-    let run = oracle::watched(SourceConfig { window: 64, ..source(connector.addr(), 4, 1_000) }, &[]);
-    let report = run.finish_open(&[]);
+    let config = SourceConfig { window: 64, rate: Some(1_000.0), ..source(connector.addr(), 4, 1_000) };
+    let report = oracle::watched(config, &[]).finish_open(&[]);
     assert_eq!((report.acked, answered.load(Ordering::Relaxed)), (1_000, 1_000), "{:?}", oracle::codes(&report));
     let log = connector.log();
     assert!(log.contains("no answer within call-timeout"), "{log}");

@@ -62,8 +62,8 @@ pub struct Endpoint {
     pub open: usize,
     /// Connections that take no more and finish what they have.
     pub draining: usize,
-    /// Requests to begin a connection with: as many as the peer took on the last one that it left with some untouched.
-    pub first_requests: usize,
+    /// How many requests the peer took on the last two connections that it left with others untouched.
+    pub taken: [usize; 2],
     /// This executor's share of `max-connections-per-endpoint`.
     pub share: usize,
     /// Health.
@@ -76,6 +76,13 @@ impl Endpoint {
     /// Requests here that are not answered yet.
     pub fn load(&self) -> u64 {
         self.queued.used() + self.in_flight as u64
+    }
+
+    /// Requests to begin a connection with. A peer that takes few per connection takes few on each of them; one that was
+    /// stopped when a connection was new is not slowed down for that.
+    pub fn first_requests(&self) -> usize {
+        let [before, last] = self.taken;
+        before.max(last)
     }
 
     /// Drops dead entries from the front, where expired ones gather.

@@ -138,10 +138,12 @@ impl Engine {
     /// would have to be sent again, and a second time it is not.
     fn learn(&mut self, key: Key) {
         let Some(connection) = self.connections.get(key) else { return };
-        if let Some(taken) = connection.exchange.taken()
+        if connection.stage == ConnectionStage::Open
+            && let Some(taken) = connection.exchange.taken()
             && let Some(endpoint) = self.endpoints.get_mut(connection.endpoint)
         {
-            endpoint.first_requests = taken.max(1);
+            let [_, before] = endpoint.taken;
+            endpoint.taken = [before, taken.max(1)];
         }
     }
 

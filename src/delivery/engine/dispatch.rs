@@ -256,6 +256,6 @@ fn new_exchange(destination: &Destination, endpoint: &Endpoint) -> Exchange {
         Protocol::Http2 => destination.streams,
     };
     let limits =
-        ExchangeLimits { max_streams: streams, first_requests: endpoint.first_requests, ..ExchangeLimits::default() };
+        ExchangeLimits { max_streams: streams, first_requests: endpoint.first_requests(), ..ExchangeLimits::default() };
     Exchange::new(destination.protocol, Rc::clone(&endpoint.target), limits)
 }

@@ -112,7 +112,7 @@ fn delivery(
                 connecting: 0,
                 open: 0,
                 draining: 0,
-                first_requests: usize::MAX,
+                taken: [usize::MAX; 2],
                 share: share(destination.max_connections_per_endpoint, index, shared.executors),
                 breaker: Default::default(),
                 touched: false,
