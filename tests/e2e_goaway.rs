@@ -92,7 +92,7 @@ fn a_peer_that_takes_few_requests_per_connection_is_sent_no_more() {
         assert_eq!(answered.load(Ordering::Relaxed), 2_000, "limit {limit}: none twice");
         // Those that met the first few connections. When each connection was given all that it had room for, a record
         // was refused 40 times.
-        assert!(report.acks_by_code[11] <= 256, "limit {limit}: {:?}", oracle::codes(&report));
+        assert!(report.acks_by_code[11] <= 512, "limit {limit}: {:?}", oracle::codes(&report));
         connector.stop();
     }
 }

@@ -176,7 +176,7 @@ fn undisturbed_in(way: Way, kind: Kind, wire: Wire) {
 fn short_lived(kind: Kind, wire: Wire) {
     let outcome = through(kind, wire, Way::Full);
     assert_eq!(outcome.duplicates, 0);
-    let allowed = if wire.http2 { CONNECTIONS * WINDOW } else { 0 };
+    let allowed = if wire.http2 { 2 * CONNECTIONS * WINDOW } else { 0 };
     let codes = oracle::codes(&outcome.report);
     assert!(outcome.report.acks_by_code[TEMPORARY] <= allowed as u64, "{codes:?}");
 }

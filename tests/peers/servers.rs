@@ -287,7 +287,7 @@ fn haproxy(wire: Wire, address: SocketAddr, folder: &Path) -> (Command, Truth) {
         "global\n  maxconn 4096\n  nbthread 1\n  hard-stop-after 5s\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
          frontend front\n  bind {address}{how}\n  default_backend back\n\
-         backend back\n  http-reuse always\n  server sink {sink}\n"
+         backend back\n  server sink {sink}\n"
     );
     let file = folder.join("haproxy.cfg");
     std::fs::write(&file, text).unwrap();
