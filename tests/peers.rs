@@ -20,6 +20,7 @@ mod support;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use ringpost_load::record::RecordSpec;
 use ringpost_load::report;
 use ringpost_load::source::{Source, SourceConfig, SourceReport, ack};
 use servers::{HTTP1, HTTP2, Kind, Server, Wire};
@@ -35,6 +36,12 @@ const TRICKLE: u64 = 200;
 const TRICKLE_RATE: f64 = 47.0;
 /// Time between two reloads.
 const RELOAD_EVERY: Duration = Duration::from_millis(300);
+/// Time between two crashes; more than the second for which a URL is left alone that three connections failed to.
+const CRASH_EVERY: Duration = Duration::from_secs(2);
+/// Bytes of a body: ordinary, and of [`Way::Large`], with the number of those.
+const BODY_BYTES: usize = 250;
+const LARGE_BYTES: usize = 400_000;
+const LARGE: u64 = 100;
 /// Longest run of one server.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -60,12 +67,41 @@ enum Way {
     Reload,
     /// One by one, each about when an idle connection is closed.
     Trickle,
+    /// Few and large, so that flow control decides.
+    Large,
+    /// At a rate, while the server is killed and started again.
+    Crash,
+}
+
+impl Way {
+    /// How many records, how many a second if not as many as possible, and the longest body.
+    fn load(self) -> (u64, Option<f64>, usize) {
+        let all = records();
+        match self {
+            Way::Full => (all, None, BODY_BYTES),
+            // Long enough for a few of them.
+            Way::Reload => (all, Some((all as f64 / 2.0).min(10_000.0)), BODY_BYTES),
+            Way::Crash => (all, Some((all as f64 / 5.0).min(10_000.0)), BODY_BYTES),
+            Way::Trickle => (TRICKLE, Some(TRICKLE_RATE), BODY_BYTES),
+            Way::Large => (LARGE, None, LARGE_BYTES),
+        }
+    }
+
+    /// Time between two reloads, or crashes.
+    fn interval(self) -> Option<Duration> {
+        match self {
+            Way::Reload => Some(RELOAD_EVERY),
+            Way::Crash => Some(CRASH_EVERY),
+            Way::Full | Way::Trickle | Way::Large => None,
+        }
+    }
 }
 
 /// What came of it.
 struct Outcome {
     report: SourceReport,
-    reloads: u64,
+    /// Reloads, or crashes.
+    ends: u64,
     lost: u64,
     duplicates: u64,
     cpu: Option<Duration>,
@@ -76,7 +112,12 @@ struct Outcome {
 fn through(kind: Kind, wire: Wire, way: Way) -> Outcome {
     let case = Case { kind, wire, way };
     let server = Server::start(kind, wire);
-    let mut connector = settings(&server, wire).start();
+    let mut settings = settings(&server, wire);
+    if way == Way::Large {
+        // They take their time in Python.
+        settings = settings.set("call-timeout: 6000");
+    }
+    let mut connector = settings.start();
     let outcome = run(&case, server, &connector);
     report_line(&case, &outcome);
     let codes = oracle::codes(&outcome.report);
@@ -97,16 +138,12 @@ fn settings(server: &Server, wire: Wire) -> Settings {
 }
 
 #[track_caller]
-fn run(case: &Case, server: Server, connector: &Process) -> Outcome {
-    let (count, rate) = match case.way {
-        Way::Full => (records(), None),
-        // Long enough for a few reloads.
-        Way::Reload => (records(), Some((records() as f64 / 2.0).min(10_000.0))),
-        Way::Trickle => (TRICKLE, Some(TRICKLE_RATE)),
-    };
+fn run(case: &Case, mut server: Server, connector: &Process) -> Outcome {
+    let (count, rate, body_bytes) = case.way.load();
     let config = SourceConfig {
         connections: CONNECTIONS,
-        window: WINDOW,
+        window: if case.way == Way::Large { 4 } else { WINDOW },
+        records_spec: RecordSpec { body_bytes, ..RecordSpec::default() },
         records: Some(count),
         rate,
         drain: LIMIT,
@@ -115,12 +152,16 @@ fn run(case: &Case, server: Server, connector: &Process) -> Outcome {
     };
     let before = report::process_cpu(connector.pid());
     let source = Source::spawn(config).expect("the source starts");
-    let (started, mut reloads) = (Instant::now(), 0);
+    let (started, mut ends) = (Instant::now(), 0);
     while !source.is_finished() {
         assert!(started.elapsed() < LIMIT, "{case:?}: not within {LIMIT:?}: {:?}\n{}", source.stats(), server.errors());
-        if case.way == Way::Reload && started.elapsed() >= RELOAD_EVERY * (reloads as u32 + 1) {
-            server.reload();
-            reloads += 1;
+        if case.way.interval().is_some_and(|interval| started.elapsed() >= interval * (ends as u32 + 1)) {
+            if case.way == Way::Crash {
+                server.crash()
+            } else {
+                server.reload()
+            }
+            ends += 1;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -134,7 +175,7 @@ fn run(case: &Case, server: Server, connector: &Process) -> Outcome {
     let all = || report.ledger.iter();
     let lost = all().filter(|(id, entry)| entry.code == Some(ack::OK) && delivered(*id) == 0).count() as u64;
     let duplicates = all().map(|(id, _)| delivered(id).saturating_sub(1)).sum();
-    Outcome { report, reloads, lost, duplicates, cpu }
+    Outcome { report, ends, lost, duplicates, cpu }
 }
 
 /// One line for the table, on standard error and in the folder that the script made.
@@ -142,8 +183,13 @@ fn report_line(case: &Case, outcome: &Outcome) {
     let report = &outcome.report;
     let per_record = outcome.cpu.map_or(0.0, |cpu| cpu.as_micros() as f64 / report.acked.max(1) as f64);
     let rate = report.acked as f64 / report.elapsed.as_secs_f64();
-    let reloads = if outcome.reloads > 0 { format!(", {} reloads", outcome.reloads) } else { String::new() };
-    let name = case.kind.name() + &reloads;
+    let more = match case.way {
+        Way::Full | Way::Trickle => String::new(),
+        Way::Large => format!(", bodies of {} KB", LARGE_BYTES / 1_000),
+        Way::Reload => format!(", {} reloads", outcome.ends),
+        Way::Crash => format!(", killed {} times", outcome.ends),
+    };
+    let name = case.kind.name() + &more;
     let line = format!(
         "| {name} | {} | {} | {} | {} | {} | {rate:.0} | {per_record:.1} |\n",
         case.wire.name(),
@@ -199,10 +245,27 @@ fn cut(kind: Kind, wire: Wire) {
 /// Workers come and go: at most what was in flight at a reload may arrive twice.
 #[track_caller]
 fn reloaded(kind: Kind, wire: Wire) {
-    let outcome = through(kind, wire, Way::Reload);
-    assert!(outcome.reloads > 3, "{}", outcome.reloads);
+    ended(kind, wire, Way::Reload);
+}
+
+/// The server dies and comes back: what it had in hand may arrive twice.
+#[track_caller]
+fn killed(kind: Kind, wire: Wire) {
+    ended(kind, wire, Way::Crash);
+}
+
+#[track_caller]
+fn ended(kind: Kind, wire: Wire, way: Way) {
+    let outcome = through(kind, wire, way);
+    assert!(outcome.ends > 1, "{}", outcome.ends);
     let in_flight = (CONNECTIONS * WINDOW) as u64;
-    assert!(outcome.duplicates <= outcome.reloads * in_flight, "{}", outcome.duplicates);
+    assert!(outcome.duplicates <= outcome.ends * in_flight, "{}", outcome.duplicates);
+}
+
+/// Bodies above any window of flow control and most buffers.
+#[track_caller]
+fn large(kind: Kind, wire: Wire) {
+    undisturbed_in(Way::Large, kind, wire);
 }
 
 /// Names a test for each line.
@@ -243,4 +306,13 @@ tests! {
     go_over_http1: undisturbed(Kind::Go, HTTP1);
     hypercorn_over_http1: undisturbed(Kind::Hypercorn, HTTP1);
     hypercorn_over_http2: cut(Kind::Hypercorn, HTTP2);
+    nginx_takes_large_bodies_over_http1: large(THOUSAND, HTTP1);
+    nginx_takes_large_bodies_over_http2: large(THOUSAND, HTTP2);
+    haproxy_takes_large_bodies_over_http2: large(Kind::Haproxy, HTTP2);
+    nghttpd_takes_large_bodies_over_http2: large(Kind::Nghttpd, HTTP2);
+    node_takes_large_bodies_over_http2: large(Kind::Node, HTTP2);
+    go_takes_large_bodies_over_http1: large(Kind::Go, HTTP1);
+    hypercorn_takes_large_bodies_over_http2: large(Kind::Hypercorn, HTTP2);
+    node_is_killed_over_http2: killed(Kind::Node, HTTP2);
+    go_is_killed_over_http1: killed(Kind::Go, HTTP1);
 }

@@ -88,6 +88,7 @@ enum Truth {
 /// A running server.
 pub struct Server {
     pub address: SocketAddr,
+    command: Command,
     child: Child,
     truth: Truth,
     folder: PathBuf,
@@ -130,7 +131,7 @@ impl Server {
             *reader = Some(std::thread::spawn(move || Counts::read_nghttpd(output)));
         }
         let reload = if kind == Kind::Haproxy { libc::SIGUSR2 } else { libc::SIGHUP };
-        let mut server = Server { address, child, truth, folder, reload };
+        let mut server = Server { address, command, child, truth, folder, reload };
         server.wait_listening();
         server
     }
@@ -163,6 +164,14 @@ impl Server {
     /// New configuration, new workers, as an operator does it: nginx -s reload, or SIGUSR2 to HAProxy's master.
     pub fn reload(&self) {
         self.signal(self.reload);
+    }
+
+    /// Kills it in the middle of everything, and starts it again.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.kill();
+        self.child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        self.wait_listening();
     }
 
     fn signal(&self, signal: i32) {
@@ -200,6 +209,10 @@ impl Server {
         while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < Duration::from_secs(3) {
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.kill();
+    }
+
+    fn kill(&mut self) {
         // SAFETY: kill takes two numbers; the group was made for this child alone.
         unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
         let _ = self.child.wait();
@@ -249,7 +262,7 @@ fn nginx(kind: Kind, wire: Wire, address: SocketAddr, folder: &Path) -> (Command
     let text = format!(
         "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log warn;\n{user}\
          events {{ worker_connections 4096; }}\n\
-         http {{\n{folders}  {more}\n  {keep_alive};\n  server {{\n    listen {address}{tls}{http2};\n\
+         http {{\n{folders}  {more}\n  {keep_alive};\n  client_max_body_size 8m;\n  server {{\n    listen {address}{tls}{http2};\n\
          {certificate}    location / {{ {location} }}\n  }}\n}}\n",
         folder = folder.display(),
         user = if is_root() { "user root;\n" } else { "" },
