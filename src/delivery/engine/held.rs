@@ -1,0 +1,124 @@
+//! Attempts that are held back, so that a destination that is down does not make the others see a record again and again.
+//!
+//! - A record that tests a closed URL goes there alone; its other destinations have their turn when it was taken.
+//! - While an endpoint has no open connection, nobody knows whether it is there: a record for several destinations waits
+//!   until each of its endpoints has one, and is then sent to all of them.
+//!
+//! An attempt that is held stands in no queue. Its flight's deadline holds, and it is dropped with the first attempt that
+//! fails.
+
+use super::super::flight::Stage;
+use super::super::table::Key;
+use super::Engine;
+use super::dispatch::NoWay;
+use super::intake::more;
+use crate::time::Time;
+
+impl Engine {
+    /// Puts the held attempts of a flight in their endpoints' queues, or those of them that go first. `fresh`: none of them
+    /// was in a queue before, and each needs room there. False if one has none.
+    pub(super) fn send_off(&mut self, key: Key, fresh: bool) -> bool {
+        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return false };
+        let (mut held, mut cold, mut test) = (0_usize, 0_usize, None);
+        let mut next = first;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let Some(endpoint) = self.endpoints.get(attempt.endpoint).filter(|_| attempt.stage == Stage::Held) else {
+                continue;
+            };
+            held += 1;
+            cold += usize::from(endpoint.open == 0);
+            if endpoint.breaker.is_closed() && test.is_none() {
+                test = Some(key);
+            }
+        }
+        let waits = held > 1 && (test.is_some() || cold > 0);
+        if let Some(flight) = self.flights.get_mut(key) {
+            flight.held = waits;
+            flight.cold = waits && test.is_none();
+        }
+        next = first;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let (stage, index) = (attempt.stage, attempt.endpoint);
+            let Some(endpoint) = self.endpoints.get_mut(index).filter(|_| stage == Stage::Held) else { continue };
+            let goes = test.map_or(!waits || endpoint.open == 0, |test| test == key);
+            if goes && fresh && !endpoint.queued.has_room(1) {
+                return false;
+            }
+            if goes {
+                self.enqueue(key, index, false);
+            }
+        }
+        true
+    }
+
+    /// What held the flight's attempts back is over. Each of their destinations needs a usable URL now, or none of them
+    /// sees the record.
+    pub(super) fn release_held(&mut self, key: Key, now: Time) {
+        let mut next = self.flights.get(key).and_then(|flight| flight.first);
+        let mut no_way = None;
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let (stage, destination, endpoint) = (attempt.stage, attempt.destination, attempt.endpoint);
+            let is_usable = self.endpoints.get(endpoint).is_some_and(|entry| entry.breaker.admits(now));
+            if stage != Stage::Held || is_usable {
+                continue;
+            }
+            match (self.choose_endpoint(destination, None, now), self.attempts.get_mut(key)) {
+                (Some(endpoint), Some(attempt)) => attempt.endpoint = endpoint,
+                _ => no_way = Some(NoWay::unhealthy(destination)),
+            }
+        }
+        let Some(no_way) = no_way else {
+            self.send_off(key, false);
+            return;
+        };
+        self.counters.refused += self.flights.get(key).map_or(0, |flight| flight.len() as u64);
+        if let Some(left_out) = self.limited.refused.allow(now) {
+            tracing::warn!(target: "server", "{} answered 11: {} any more, and its other destinations went first{}",
+                self.describe(key), self.explain(&no_way), more(left_out));
+        }
+        self.end_flight(key, now);
+    }
+
+    /// Whether the attempt `key` may be sent now, which has a connection: not before every other one of its flight has one,
+    /// too. Until then it is held; the last one lets all go.
+    pub(super) fn leaves_together(&mut self, flight: Key, key: Key, now: Time) -> bool {
+        if self.waits_for_connection(flight, key) {
+            self.hold(key);
+            return false;
+        }
+        self.release_held(flight, now);
+        // Another endpoint may have lost its connection meanwhile.
+        if self.waits_for_connection(flight, key) {
+            self.hold(key);
+        }
+        self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued)
+    }
+
+    /// Whether another attempt of the flight is in the queue of an endpoint that has no connection.
+    fn waits_for_connection(&self, flight: Key, key: Key) -> bool {
+        let mut next = self.flights.get(flight).and_then(|flight| flight.first);
+        while let Some((other, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            let is_cold = self.endpoints.get(attempt.endpoint).is_some_and(|endpoint| endpoint.open == 0);
+            if other != key && attempt.stage == Stage::Queued && is_cold {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes an attempt out of its queue, of which it is no longer an entry.
+    fn hold(&mut self, key: Key) {
+        let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.stage == Stage::Queued) else { return };
+        attempt.stage = Stage::Held;
+        let test = std::mem::take(&mut attempt.test);
+        let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };
+        endpoint.queued.release(1);
+        if test {
+            endpoint.breaker.abandoned();
+        }
+    }
+}
