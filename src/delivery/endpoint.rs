@@ -78,6 +78,8 @@ pub struct Endpoint {
     pub open: usize,
     /// Connections that take no more and finish what they have.
     pub draining: usize,
+    /// How many requests the peer took on the last two connections that it left with others untouched.
+    pub taken: [usize; 2],
     /// Connections that are being opened in place of ones that are too old.
     pub replacing: usize,
     /// Places of `max-connections-per-endpoint` that connections have, those that drain aside.
@@ -111,6 +113,13 @@ impl Endpoint {
     /// Requests here that are not answered yet.
     pub fn load(&self) -> u64 {
         self.queued.used() + self.in_flight as u64
+    }
+
+    /// Requests to begin a connection with. A peer that takes few per connection takes few on each of them; one that was
+    /// stopped when a connection was new is not slowed down for that.
+    pub fn first_requests(&self) -> usize {
+        let [before, last] = self.taken;
+        before.max(last)
     }
 
     /// Whether a probe is under way.
@@ -192,6 +201,8 @@ pub struct Connection {
     pub stage: ConnectionStage,
     /// It is in its endpoint's ready list.
     pub in_ready: bool,
+    /// A call on it has timed out after the peer had gone away.
+    pub left_calls: bool,
     /// A wake of its task is due already.
     pub woken: bool,
     /// It has a place among those of `max-connections-per-endpoint`.
@@ -233,6 +244,7 @@ impl Connection {
             exchange,
             stage: ConnectionStage::Connecting,
             in_ready: false,
+            left_calls: false,
             woken: false,
             has_place: false,
             replaces: None,

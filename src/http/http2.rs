@@ -66,6 +66,10 @@ pub struct Http2 {
     in_flight: usize,
     /// Streams that the peer allows at once.
     peer_streams: usize,
+    /// Requests so far, how many of them the peer left when it went away, and how many may be made for now.
+    requests: usize,
+    left: usize,
+    allowed: usize,
     /// How often `transmit` handed out bytes.
     handed_out: u64,
     outcomes: VecDeque<(Ticket, Outcome)>,
@@ -84,6 +88,8 @@ struct Slot {
 
 struct Attempt {
     ticket: Ticket,
+    /// Counts from 1.
+    number: usize,
     /// [`Http2::handed_out`] when it was submitted.
     submitted: u64,
     phase: Phase,
@@ -132,6 +138,9 @@ impl Http2 {
             free: Vec::new(),
             in_flight: 0,
             peer_streams: STREAMS_BEFORE_SETTINGS,
+            requests: 0,
+            left: 0,
+            allowed: limits.first_requests.max(1),
             handed_out: 0,
             outcomes: VecDeque::new(),
             values: HeaderValues::default(),
@@ -145,7 +154,10 @@ impl Http2 {
     /// See [`super::Exchange::capacity`].
     pub fn capacity(&self) -> usize {
         match self.state() {
-            State::Open => self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight),
+            State::Open => {
+                let streams = self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight);
+                streams.min(self.allowed.saturating_sub(self.requests))
+            }
             State::Opening | State::Draining | State::Closed => 0,
         }
     }
@@ -174,7 +186,9 @@ impl Http2 {
             self.outcomes.push_back((ticket, classify::failure(&error, false)));
             return Ok(());
         }
-        let attempt = Attempt { ticket, submitted: self.handed_out, phase: Phase::Head(response) };
+        self.requests += 1;
+        let (number, submitted) = (self.requests, self.handed_out);
+        let attempt = Attempt { ticket, number, submitted, phase: Phase::Head(response) };
         let slot = self.place(attempt);
         // Looked at after the next read, which may already bring its response: that saves registering the waker.
         self.ready.insert(slot);
@@ -303,6 +317,11 @@ impl Http2 {
         self.in_flight
     }
 
+    /// See [`super::Exchange::taken`].
+    pub fn taken(&self) -> Option<usize> {
+        (self.left > 0).then(|| self.requests.saturating_sub(self.left))
+    }
+
     /// See [`super::Exchange::state`].
     pub fn state(&self) -> State {
         match (&self.connection, self.draining) {
@@ -412,6 +431,8 @@ impl Http2 {
         if let Outcome::Failed { kind: FailureKind::Closed, processed } = &mut outcome {
             *processed = self.processed(&attempt, cut);
         }
+        let left = Outcome::Failed { kind: FailureKind::GoneAway, processed: Processed::No };
+        self.left += usize::from(outcome == left);
         self.outcomes.push_back((attempt.ticket, outcome));
     }
 
@@ -431,6 +452,10 @@ impl Http2 {
         let attempt = self.slots.get_mut(index as usize)?.attempt.take()?;
         self.free.push(index);
         self.in_flight -= 1;
+        if attempt.number >= self.allowed {
+            // The last of those that were allowed is over, and the peer is still there.
+            self.allowed = self.allowed.saturating_mul(2);
+        }
         Some(attempt)
     }
 }

@@ -319,6 +319,14 @@ impl Exchange {
         }
     }
 
+    /// How many requests the peer took, if it went away (HTTP/2 GOAWAY) and left others untouched.
+    pub fn taken(&self) -> Option<usize> {
+        match self {
+            Exchange::Http1(_) => None,
+            Exchange::Http2(exchange) => exchange.taken(),
+        }
+    }
+
     /// Whether requests are taken, finished, or over.
     pub fn state(&self) -> State {
         match self {

@@ -150,8 +150,13 @@ impl Engine {
         match (connection.exchange.state(), connection.stage) {
             (State::Open, ConnectionStage::Open) => self.offer(key),
             (State::Open | State::Opening, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
-            (State::Draining, _) => self.retire(key),
+            (State::Draining, _) => {
+                self.learn(key);
+                self.retire(key);
+            }
             (State::Closed, _) => {
+                self.learn(key);
+                let Some(connection) = self.connections.get_mut(key) else { return };
                 let index = connection.endpoint;
                 if let Some(endpoint) = self.endpoints.get_mut(index) {
                     endpoint.leave(connection);
@@ -168,6 +173,19 @@ impl Engine {
                 self.wake_connection(key);
                 self.touch(index);
             }
+        }
+    }
+
+    /// A peer that ends its connections after some requests does so with the next one, too: what is sent beyond them
+    /// would have to be sent again, and a second time it is not.
+    fn learn(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.stage == ConnectionStage::Open
+            && let Some(taken) = connection.exchange.taken()
+            && let Some(endpoint) = self.endpoints.get_mut(connection.endpoint)
+        {
+            let [_, before] = endpoint.taken;
+            endpoint.taken = [before, taken.max(1)];
         }
     }
 

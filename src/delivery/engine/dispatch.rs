@@ -289,7 +289,7 @@ impl Engine {
             if !entry.take_place() {
                 return;
             }
-            let exchange = new_exchange(destination, &entry.target);
+            let exchange = new_exchange(destination, &entry.target, entry.first_requests());
             let connection = Connection { has_place: true, ..Connection::new(endpoint, exchange, now) };
             let Some(key) = self.connections.insert(connection) else { return entry.places.give() };
             entry.connecting += 1;
@@ -304,7 +304,7 @@ impl Engine {
         let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
         let Some(destination) = self.destinations.get(entry.destination) else { return };
         connection.is_replaced = true;
-        let exchange = new_exchange(destination, &entry.target);
+        let exchange = new_exchange(destination, &entry.target, entry.first_requests());
         let new = Connection { replaces: Some(old), ..Connection::new(endpoint, exchange, now) };
         let Some(key) = self.connections.insert(new) else { return };
         entry.replacing += 1;
@@ -328,13 +328,14 @@ impl Engine {
     }
 }
 
-/// The protocol's state of a connection that is to be opened for requests to `target`.
-pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>) -> Exchange {
+/// The protocol's state of a connection that is to be opened for requests to `target`, with so many before
+/// an answer.
+pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>, first_requests: usize) -> Exchange {
     let streams = match destination.protocol {
         Protocol::Http1 => 1,
         Protocol::Http2 => destination.streams,
     };
-    let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
+    let limits = ExchangeLimits { max_streams: streams, first_requests, ..ExchangeLimits::default() };
     let Some(host) = target.tls_host() else { return Exchange::new(destination.protocol, Rc::clone(target), limits) };
     // Each connection takes the settings of now; open ones keep theirs.
     let tls = destination.tls.as_ref().ok_or_else(|| "there are no TLS settings".to_owned());

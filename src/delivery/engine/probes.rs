@@ -59,7 +59,7 @@ impl Engine {
         let Some(entry) = self.endpoints.get_mut(index) else { return };
         let Some(destination) = self.destinations.get(entry.destination) else { return };
         let Some(probing) = &mut entry.probing else { return };
-        let mut connection = Connection::new(index, new_exchange(destination, &probing.target), now);
+        let mut connection = Connection::new(index, new_exchange(destination, &probing.target, usize::MAX), now);
         connection.probe = true;
         let Some(key) = self.connections.insert(connection) else { return };
         let timeout = probing.probes.call_timeout();

@@ -148,6 +148,7 @@ fn delivery(
                 connecting: 0,
                 open: 0,
                 draining: 0,
+                taken: [usize::MAX; 2],
                 breaker: Breaker::new(destination.health.unhealthy_threshold),
                 verdict: verdict.clone(),
                 verdict_seen: 0,

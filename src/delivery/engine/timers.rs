@@ -6,6 +6,7 @@ use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
+use crate::http::State;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -81,14 +82,26 @@ impl Engine {
                 self.counters.call_timeouts += 1;
                 let sent = self.attempts.get(key).filter(|attempt| matches!(attempt.stage, Stage::Sent(_)));
                 let endpoint = sent.map(|attempt| (attempt.endpoint, attempt.test));
+                let is_news = self.is_news(key);
                 self.report_failure(key, &LATE, now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY, now);
-                if let Some((endpoint, test)) = endpoint {
+                if let Some((endpoint, test)) = endpoint
+                    && (is_news || test)
+                {
                     self.endpoint_failed(endpoint, test, &LATE, now);
                 }
             }
         }
+    }
+
+    /// Whether this attempt's time-out counts against its URL. A peer that goes away and answers none of the requests
+    /// that it had taken fails a hundred of them in one instant: that is one failure, since it may answer on the next
+    /// connection.
+    fn is_news(&mut self, key: Key) -> bool {
+        let Some(Stage::Sent(connection)) = self.attempts.get(key).map(|attempt| attempt.stage) else { return true };
+        let Some(connection) = self.connections.get_mut(connection) else { return true };
+        connection.exchange.state() != State::Draining || !std::mem::replace(&mut connection.left_calls, true)
     }
 
     /// Records whose deadline has passed.
