@@ -120,6 +120,8 @@ pub struct Connection {
     pub woken: bool,
     /// When the peer was last heard.
     pub heard: Time,
+    /// When a request was last over, whatever came of it.
+    pub answered: Time,
     /// Bytes charged for its gathered output.
     pub charged: u64,
     /// When opening it began.
@@ -138,6 +140,7 @@ impl Connection {
             in_ready: false,
             woken: false,
             heard: now,
+            answered: now,
             charged: 0,
             began: now,
             opened: None,

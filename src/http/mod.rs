@@ -175,6 +175,15 @@ impl Exchange {
         }
     }
 
+    /// As [`Exchange::end`], for a connection that was reset or broke in another way: a response that only an orderly end
+    /// of the connection completes is cut off.
+    pub fn cut(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.cut(),
+            Exchange::Http2(exchange) => exchange.end(),
+        }
+    }
+
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
     /// counts as handed out. The owner calls again after it has written all of it, until nothing is appended.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
@@ -192,6 +201,14 @@ impl Exchange {
         }
     }
 
+    /// Whether [`Exchange::next_outcome`] has one: there may be one after [`Exchange::transmit`], too.
+    pub fn has_outcome(&self) -> bool {
+        match self {
+            Exchange::Http1(exchange) => exchange.has_outcome(),
+            Exchange::Http2(exchange) => exchange.has_outcome(),
+        }
+    }
+
     /// Tickets without an outcome.
     pub fn in_flight(&self) -> usize {
         match self {
@@ -205,6 +222,15 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
+        }
+    }
+
+    /// Whether the peer turned the connection down as a whole: it speaks another protocol, or asks for calm. That says as
+    /// much about its URL as a connection that cannot be opened.
+    pub fn is_unwelcome(&self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.is_unwelcome(),
         }
     }
 

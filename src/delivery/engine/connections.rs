@@ -64,10 +64,20 @@ impl Engine {
         self.after_exchange(key, now);
     }
 
+    /// The connection's socket was reset, or failed in another way than by its orderly end.
+    pub fn connection_broken(&mut self, key: Key, now: Time) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.exchange.cut();
+        self.after_exchange(key, now);
+    }
+
     /// Appends what is to be written next.
     pub fn connection_output(&mut self, key: Key, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.exchange.transmit(out);
+        if connection.exchange.has_outcome() {
+            self.spoken.push(key);
+        }
         let held = out.capacity().saturating_sub(FREE_OUTPUT) as u64;
         self.budget.recharge(&mut connection.charged, held);
     }
@@ -108,9 +118,17 @@ impl Engine {
         match (connection.exchange.state(), connection.stage) {
             (State::Open, ConnectionStage::Open) => self.offer(key),
             (State::Open, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
-            (State::Draining, _) => self.retire(key),
+            (State::Draining, stage) => {
+                let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
+                let index = connection.endpoint;
+                self.retire(key);
+                if turned_down {
+                    self.endpoint_failed(index, false, now);
+                }
+            }
             (State::Closed, stage) => {
                 connection.stage = ConnectionStage::Closed;
+                let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
                 let index = connection.endpoint;
                 if let Some(why) = connection.exchange.why_closed()
                     && let Some(left_out) = self.limited.connect.allow(now)
@@ -125,7 +143,18 @@ impl Engine {
                 self.take_outcomes(key, now);
                 self.wake_connection(key);
                 self.touch(index);
+                if turned_down {
+                    self.endpoint_failed(index, false, now);
+                }
             }
+        }
+    }
+
+    /// Outcomes that came up while output was taken.
+    pub(super) fn take_spoken(&mut self, now: Time) {
+        while let Some(key) = self.spoken.pop() {
+            self.take_outcomes(key, now);
+            self.settle_connection(key, now);
         }
     }
 

@@ -187,6 +187,8 @@ pub struct Engine {
     drain_until: Option<Time>,
 
     touched: Vec<usize>,
+    /// Connections with an outcome that came up while their output was taken.
+    spoken: Vec<Key>,
     wakes: Vec<Wake>,
     connects: Vec<Connect>,
     counters: Counters,

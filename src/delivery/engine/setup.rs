@@ -168,6 +168,7 @@ impl Engine {
             rejecting: false,
             drain_until: None,
             touched: Vec::new(),
+            spoken: Vec::new(),
             wakes: Vec::new(),
             connects: Vec::new(),
             counters: Counters::default(),
