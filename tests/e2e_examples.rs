@@ -252,6 +252,21 @@ fn two_destinations_get_every_record() {
 }
 
 #[test]
+fn a_url_that_asks_to_be_left_alone_leaves_its_records_to_the_other_one() {
+    let example = Example::start("health-check.yml");
+    let busy = Behaviour { retry_after: Some("60".to_owned()), probe_status: Some(200), ..Behaviour::status(503) };
+    example.sinks[0].set_behaviour(busy);
+    let codes: Vec<u8> = (0..10).flat_map(|sequence| example.send(0, sequence, 1)).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 11).count(), 1, "{codes:?}");
+    assert_eq!((example.requests(0).len(), example.requests(1).len()), (1, 9));
+    example.process.wait_log("no record is sent there for 10s", LONG);
+    for sink in 0..2 {
+        wait_until("it is probed", LONG, || example.sinks[sink].ledger().stats().probes > 0);
+    }
+    example.end();
+}
+
+#[test]
 fn message_pack_is_read_by_another_library() {
     let example = Example::start("message-pack.yml");
     assert_eq!(example.send(0, 7, 1), [0]);

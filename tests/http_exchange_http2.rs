@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset};
+use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset, Silent};
 use ringpost::http::{ExchangeLimits, Outcome, Processed, Request, State, Ticket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -89,6 +89,55 @@ fn the_peers_stream_limit_holds() {
     assert_eq!((fresh.exchange.capacity(), fresh.exchange.state()), (0, State::Open));
     fresh.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, 5)])]);
     assert_eq!(fresh.exchange.capacity(), 5);
+}
+
+#[test]
+fn a_limit_below_what_is_open_stops_new_streams_until_enough_have_ended() {
+    let mut connection = Connection::open();
+    let tickets: Vec<Ticket> = (0..5).map(|_| connection.submit()).collect();
+    connection.take();
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, 3)])]);
+    assert_eq!((connection.exchange.capacity(), connection.exchange.in_flight()), (0, 5));
+    connection.receive(&[ok(1, true), ok(3, true)]);
+    assert_eq!(connection.exchange.capacity(), 0);
+    connection.receive(&[ok(5, true)]);
+    assert_eq!((connection.outcomes().len(), connection.exchange.capacity()), (3, 1));
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, u32::MAX)])]);
+    assert_eq!(connection.exchange.capacity(), ExchangeLimits::STREAMS - 2, "never more than is configured");
+    connection.receive(&[ok(7, true), ok(9, true)]);
+    assert_eq!(connection.outcomes(), [good(tickets[3]), good(tickets[4])]);
+}
+
+#[test]
+fn pings_go_out_one_at_a_time_and_their_answers_are_no_outcomes() {
+    let mut connection = Connection::open();
+    let pings = |connection: &mut Connection| -> Vec<Frame> {
+        connection.take().into_iter().filter(|frame| frame.kind == PING).collect()
+    };
+    assert!(connection.exchange.ping());
+    let sent = pings(&mut connection);
+    assert_eq!((sent.len(), sent[0].flags), (1, 0));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 0, "one answer is owed already");
+    connection.receive(&[frame(PING, 1, 0, &sent[0].payload)]);
+    assert_eq!((connection.outcomes(), connection.exchange.state()), (vec![], State::Open));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 1);
+}
+
+#[test]
+fn a_lost_connection_fails_what_went_out_as_unknown_and_the_rest_as_untouched() {
+    let mut connection = Connection::open();
+    let sent = connection.submit();
+    connection.take();
+    let unsent = connection.submit();
+    connection.exchange.lose();
+    assert_eq!(
+        connection.outcomes(),
+        [failed(sent, Silent, Processed::Unknown), failed(unsent, Silent, Processed::No)]
+    );
+    assert_eq!((connection.exchange.state(), connection.take().len()), (State::Closed, 0));
+    assert!(!connection.exchange.ping());
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod ledger;
 mod node;
 #[path = "simulation/pipe.rs"]
 mod pipe;
+#[path = "simulation/pools.rs"]
+mod pools;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/rejected.rs"]
@@ -157,5 +159,7 @@ fn nothing_is_lost_reordered_or_stuck_whatever_the_network_does() {
     println!("{count} seeds, hash {all:016x}, {steps} steps, {frames} frames, {tally:?}");
     let replay =
         "replay: RINGPOST_SEED=<seed> RINGPOST_SEEDS=1 RINGPOST_TRACE=1 cargo test --test simulation -- --nocapture";
+    let pools = [tally.replaced, tally.given_up, tally.silent];
+    assert!(count < SEEDS || pools.iter().all(|count| *count > 0), "these never happened: {tally:?}");
     assert!(failed.is_empty(), "{}\n{replay}", failed.join("\n"));
 }

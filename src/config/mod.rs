@@ -17,6 +17,7 @@ mod destinations;
 mod fault;
 mod formats;
 mod headers;
+mod health;
 mod json_schema;
 mod keys;
 mod levels;

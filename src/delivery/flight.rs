@@ -43,6 +43,10 @@ pub struct Flight {
     pub refused_for_good: bool,
     /// One said so of a batch. What is left of that may be one record, of which nothing was said.
     pub refused_as_batch: bool,
+    /// Some of its attempts wait for others.
+    pub held: bool,
+    /// They wait until each endpoint has an open connection.
+    pub cold: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
@@ -86,6 +90,8 @@ impl Flight {
             answered: false,
             refused_for_good: false,
             refused_as_batch: false,
+            held: false,
+            cold: false,
             first: None,
             links: Links::default(),
         }
@@ -122,6 +128,8 @@ impl Linked for Flight {
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// In no queue: it waits for another destination of the flight.
+    Held,
     /// In its endpoint's queue.
     Queued,
     /// Given to this connection.
@@ -139,7 +147,7 @@ pub struct Attempt {
     pub destination: usize,
     /// Index of the endpoint that it is queued or sent at.
     pub endpoint: usize,
-    /// Queued or sent.
+    /// Held, queued or sent.
     pub stage: Stage,
     /// What is sent.
     pub body: Bytes,

@@ -71,6 +71,17 @@ impl Secured {
         self.finish();
     }
 
+    pub(super) fn ping(&mut self) -> bool {
+        self.phase() == Phase::Open && self.inner.ping()
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.inner.lose();
+        if let Some(session) = &mut self.session {
+            session.cut();
+        }
+    }
+
     /// The session is over: so is what it carried, whole or cut off.
     fn finish(&mut self) {
         if self.session.as_ref().is_some_and(Session::ended) { self.inner.end() } else { self.inner.cut() }

@@ -15,6 +15,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message, Speaks};
+use super::dial::Dialer;
 use super::rejected::Link;
 use super::resolve::Addresses;
 use super::secured::Secured;
@@ -120,7 +121,9 @@ fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
 
 async fn serve(setup: Setup, engine: Engine) {
     let read_bytes = setup.config.service.socket_receive_buffer_bytes.map_or(READ_BYTES, |bytes| bytes as usize);
-    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, setup.addresses, setup.load));
+    let endpoints = setup.config.destinations.iter().map(|destination| destination.urls.len()).sum();
+    let dialer = Dialer::new(setup.addresses, endpoints, setup.index, setup.config.limits.record_deadline);
+    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, dialer, setup.load));
     let keeper = {
         let shell = Rc::clone(&shell);
         glommio::spawn_local(async move { shell.turn.keep().await })
@@ -141,6 +144,7 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             let mut engine = shell.engine.borrow_mut();
             let now = shell.clock.monotonic();
             engine.tick(now);
+            shell.dialer.tell_outdated(&mut engine, now);
             if let Some(link) = &mut rejected {
                 link.exchange(&mut engine);
             }
@@ -169,6 +173,8 @@ fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
     published.in_flight = engine.in_flight();
     published.in_flight_bytes = engine.in_flight_bytes();
     published.sources = engine.source_count();
+    published.pools.clear();
+    published.pools.extend(engine.pools());
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.

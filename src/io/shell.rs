@@ -14,7 +14,7 @@ use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
 use crate::time::{Now, Time};
 
-use super::resolve::Addresses;
+use super::dial::Dialer;
 use super::turn::Turn;
 
 /// The process's clocks. All executors count from the same origin.
@@ -87,8 +87,8 @@ pub struct Shell {
     pub plain: RefCell<Vec<u8>>,
     /// For tasks that have more to do.
     pub turn: Turn,
-    /// Addresses of the endpoints.
-    pub addresses: Arc<Addresses>,
+    /// Opens connections.
+    pub dialer: Dialer,
     /// XDR connections of this executor, as the acceptor counts them.
     pub load: Arc<std::sync::atomic::AtomicUsize>,
     /// Tasks of XDR connections that have not ended.
@@ -110,7 +110,7 @@ impl Shell {
         engine: Engine,
         clock: Clock,
         read_bytes: usize,
-        addresses: Arc<Addresses>,
+        dialer: Dialer,
         load: Arc<std::sync::atomic::AtomicUsize>,
     ) -> Shell {
         Shell {
@@ -119,7 +119,7 @@ impl Shell {
             scratch: RefCell::new(vec![0; read_bytes]),
             plain: RefCell::default(),
             turn: Turn::default(),
-            addresses,
+            dialer,
             load,
             source_tasks: Cell::new(0),
             tick_due: Cell::new(clock.monotonic() + TICK_SLACK),

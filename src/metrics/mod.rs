@@ -65,10 +65,26 @@ pub struct Counters {
     pub refused: u64,
     /// Records whose source was gone before they were dispatched.
     pub orphaned: u64,
+    /// Times that a URL asked to be left alone (`Retry-After`).
+    pub waits: u64,
+    /// Times that a URL became unhealthy for this executor, found by its records or by probes.
+    pub urls_unhealthy: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
     /// Connections to destinations that were opened.
     pub connections_opened: u64,
     /// Connections to destinations that could not be opened.
     pub connections_failed: u64,
+    /// Connections that were replaced by new ones because they were too old, or their address was outdated.
+    pub connections_replaced: u64,
+    /// Connections that were given up because another executor wanted their place.
+    pub connections_given_up: u64,
+    /// Connections that ended because their peer answered neither a PING nor anything else.
+    pub connections_silent: u64,
+    /// HTTP/2 PINGs that were sent.
+    pub pings: u64,
     /// Times that a source had to wait for room.
     pub pauses: u64,
     /// Values and names that no format could express as they were.

@@ -1,6 +1,6 @@
 //! What a destination reads in a request: head and body, without a line of the connector's own code.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use ringpost::config::model::{Header, HeaderValue};
 
@@ -23,6 +23,8 @@ pub struct Body {
     pub gzip: bool,
     /// Bytes before it was compressed.
     pub plain: usize,
+    /// gzip makes it smaller; what it does not goes as it is.
+    pub shrinks: bool,
     pub layout: Layout,
     pub items: Vec<Item>,
 }
@@ -44,7 +46,15 @@ pub fn read(body: &[u8]) -> Option<Body> {
         _ => (Layout::One, vec![serde_json::from_slice(plain).ok()?]),
     };
     let items = values.iter().map(item).collect::<Option<Vec<_>>>()?;
-    (!items.is_empty()).then_some(Body { gzip, plain: plain.len(), layout, items })
+    let shrinks = gzip || zipped(plain)? < plain.len();
+    (!items.is_empty()).then_some(Body { gzip, plain: plain.len(), shrinks, layout, items })
+}
+
+/// Bytes of a body as the connector would compress it.
+fn zipped(plain: &[u8]) -> Option<usize> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(2));
+    encoder.write_all(plain).ok()?;
+    Some(encoder.finish().ok()?.len())
 }
 
 /// The record of one JSON object; checks that its value is that of its digest.

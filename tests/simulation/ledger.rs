@@ -73,6 +73,14 @@ pub struct Tally {
     /// Lines in `rejected-file`.
     pub lines: u64,
     pub zipped: u64,
+    /// Probes that arrived.
+    pub probes: u64,
+    /// Times that an engine took notice of a Retry-After.
+    pub waits: u64,
+    /// Connections that were replaced, given to another engine, or lost for want of an answer.
+    pub replaced: u64,
+    pub given_up: u64,
+    pub silent: u64,
 }
 
 impl Tally {
@@ -88,6 +96,17 @@ impl Tally {
         self.refused += other.refused;
         self.lines += other.lines;
         self.zipped += other.zipped;
+        self.probes += other.probes;
+        self.waits += other.waits;
+        self.replaced += other.replaced;
+        self.given_up += other.given_up;
+        self.silent += other.silent;
+    }
+
+    pub fn count_connections(&mut self, counters: &ringpost::metrics::Counters) {
+        self.replaced += counters.connections_replaced;
+        self.given_up += counters.connections_given_up;
+        self.silent += counters.connections_silent;
     }
 }
 
@@ -255,7 +274,7 @@ impl Ledger {
             return Some(format!("it has {} records, more than {}", frames.len(), first.max_records));
         }
         let compressed = self.destinations[destination].gzip_above.is_some_and(|above| body.plain as u64 > above);
-        if body.gzip != compressed {
+        if body.gzip != (compressed && body.shrinks) {
             return Some(format!("of its {} bytes, gzip is {}", body.plain, body.gzip));
         }
         for (at, (frame, item)) in frames.iter().zip(&body.items).enumerate() {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, Limits, LogFormat, Logging,
-    Protocol, Rejected, Scheme, Service, StatusSet, Url,
+    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, HealthCheck, Limits, LogFormat,
+    Logging, ProbeMethod, Protocol, Rejected, Scheme, Service, StatusSet, Url,
 };
 
 use super::random::Random;
@@ -72,6 +72,7 @@ impl Scenario {
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
                 tls: None,
                 socket_receive_buffer_bytes: None,
+                allowed_networks: Vec::new(),
             },
             rules,
             content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
@@ -112,6 +113,19 @@ impl Scenario {
     }
 }
 
+fn health(random: &mut Random) -> HealthCheck {
+    HealthCheck {
+        enabled: random.chance(60),
+        interval: Duration::from_millis(random.pick(&[200, 1_000, 3_000, 5_000_000])),
+        call_timeout: Duration::from_millis(random.between(50, 500)),
+        healthy_threshold: random.pick(&[1, 2, 3]),
+        unhealthy_threshold: random.pick(&[1, 2, 3, 5]),
+        path: random.chance(30).then(|| "/health?a=b".to_owned()),
+        method: random.pick(&[ProbeMethod::Get, ProbeMethod::Head, ProbeMethod::Options]),
+        success: random.chance(30).then(StatusSet::successful),
+    }
+}
+
 fn destination(index: usize, random: &mut Random) -> Destination {
     let urls = (0..random.size(1, 2))
         .map(|url| Url {
@@ -139,6 +153,7 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         protocol: if random.chance(50) { Protocol::Http1 } else { Protocol::Http2 },
         call_timeout: Duration::from_millis(random.between(100, 800)),
         connect_timeout: Duration::from_millis(random.between(50, 300)),
+        connection_ttl: random.chance(50).then(|| Duration::from_millis(random.pick(&[1, 200, 1_000, 4_000]))),
         max_connections_per_endpoint: random.pick(&[1, 2, 8]),
         max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
         http2_max_concurrent_streams: random.pick(&[1, 4, 100]),
@@ -146,6 +161,8 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         permanent,
         gzip_above: random.chance(40).then(|| random.pick(&[0, 300, 2_000])),
         headers: Headers { digest: true, list },
+        health: health(random),
+        retry_after_cap: Duration::from_millis(random.pick(&[0, 500, 3_000])),
         tls: None,
     }
 }

@@ -1,7 +1,7 @@
 //! Engines, their I/O as `src/io` does it, a fake clock and a fake network. Everything happens in one thread, in the
 //! order of the event queue; the hash of all events is the same whenever a seed is run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
@@ -89,6 +89,10 @@ pub struct World {
     pub steps: u64,
     trace: bool,
     in_flight_bound: u64,
+    /// By engine and endpoint: when it was last asked over HTTP/1.1 to leave it alone, and until when.
+    pub waits: BTreeMap<(usize, usize), (u64, u64)>,
+    /// Engines, and destinations that they had a connection to.
+    pub reached: BTreeSet<(usize, usize)>,
 }
 
 impl World {
@@ -132,6 +136,8 @@ impl World {
             steps: 0,
             trace: std::env::var_os("RINGPOST_TRACE").is_some(),
             in_flight_bound: bound,
+            waits: BTreeMap::new(),
+            reached: BTreeSet::new(),
             scenario,
         };
         world.plan();
@@ -201,7 +207,7 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    fn time(&self) -> Time {
+    pub fn time(&self) -> Time {
         Time::from_nanos(self.now)
     }
 
@@ -232,6 +238,9 @@ impl World {
         let counts = engine.counts();
         if counts.paused > 0 && counts.batches > 0 && counts.flights == 0 {
             self.ledger.violation(format!("sources wait for the room of records that wait in batches: {counts:?}"));
+        }
+        if self.random.chance(1) {
+            self.move_one(index);
         }
         let Some(engine) = self.engines[index].as_mut() else { return };
         let late = engine.drain_until().is_some_and(|until| until.as_nanos() + 2 * SECOND <= now.as_nanos());
@@ -271,7 +280,9 @@ impl World {
         if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
             self.ledger.violation(format!("engine {index} drained too late"));
         }
-        self.engines[index] = None;
+        if let Some(engine) = self.engines[index].take() {
+            self.ledger.tally.count_connections(engine.counters());
+        }
         for link in 0..self.links.len() {
             if self.links[link].engine == index && !self.links[link].over {
                 self.close_far_of(link);
@@ -346,7 +357,13 @@ impl World {
         match entry.far {
             Far::Node(_) if entry.lingers => self.linger(link),
             Far::Node(_) => self.serve_source(link),
-            Far::Server(_) => self.serve_connection(link),
+            Far::Server(_) => {
+                let waits = self.waits_of(link);
+                self.serve_connection(link);
+                if self.waits_of(link) > waits {
+                    self.told_to_wait(link);
+                }
+            }
         }
         self.carry_out(self.links[link].engine);
     }
@@ -577,5 +594,6 @@ impl World {
             let bound = self.in_flight_bound;
             self.ledger.violation(format!("{bytes} bytes are in flight, more than {bound}"));
         }
+        self.check_places();
     }
 }

@@ -125,7 +125,12 @@ impl Settings {
         self.destinations.push(To {
             name: format!("d{}", self.destinations.len()),
             urls: sinks.iter().map(|sink| format!("http://{sink}/records")).collect(),
-            settings: vec![format!("protocol: {protocol}"), format!("max-connections-per-endpoint: {connections}")],
+            settings: vec![
+                format!("protocol: {protocol}"),
+                format!("max-connections-per-endpoint: {connections}"),
+                // A probe would be one more connection and request in every count.
+                "health-check: { enabled: false }".to_owned(),
+            ],
         });
         self
     }

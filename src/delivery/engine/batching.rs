@@ -200,7 +200,7 @@ impl Engine {
         let mut next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get_mut(key)?))) {
             next = attempt.sibling;
-            if attempt.stage == Stage::Queued {
+            if matches!(attempt.stage, Stage::Queued | Stage::Held) {
                 attempt.digest = digest;
                 self.give_body(key, &body, &mut zipped);
             }

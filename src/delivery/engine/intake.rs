@@ -11,6 +11,7 @@ use super::super::table::Key;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
 use crate::config::model::ContentErrors;
 use crate::format::ContentType;
+pub(super) use crate::logging::more;
 use crate::policy::Route;
 use crate::policy::table::ProfileId;
 use crate::record::{self, ChangeRecord, RecordError};
@@ -49,6 +50,7 @@ enum Verdict {
 impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
     pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
+        self.clock = now;
         let Some(source) = self.sources.get_mut(key) else { return };
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return;
@@ -282,7 +284,8 @@ impl Engine {
     }
 
     /// Puts a flight in the table: an attempt for each of the destinations at `positions` of its route, in its
-    /// endpoint's queue, without a body yet. The first attempt; `None` if the flight is over.
+    /// endpoint's queue unless it has to wait for a test, without a body yet. The first attempt; `None` if the flight is
+    /// over.
     pub(super) fn open_flight(
         &mut self,
         flight: Flight,
@@ -304,7 +307,7 @@ impl Engine {
                 flight: flight_key,
                 destination,
                 endpoint,
-                stage: Stage::Queued,
+                stage: Stage::Held,
                 body: bytes::Bytes::new(),
                 values: bytes::Bytes::new(),
                 content,
@@ -318,7 +321,6 @@ impl Engine {
                 links: Default::default(),
             };
             if let Some(attempt_key) = self.attempts.insert(attempt) {
-                self.enqueue(attempt_key, endpoint, false);
                 next = Some(attempt_key);
                 pending += 1;
             }
@@ -327,7 +329,7 @@ impl Engine {
             flight.first = next;
             flight.pending = pending;
         }
-        if pending < wanted || next.is_none() {
+        if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, now);
             return None;
@@ -409,9 +411,4 @@ enum End {
 /// A name as text for the log.
 fn text(name: &[u8]) -> std::borrow::Cow<'_, str> {
     if name.is_empty() { "(none)".into() } else { String::from_utf8_lossy(name) }
-}
-
-/// Ends a limited line with the number of lines that were left out before it.
-pub(super) fn more(left_out: u64) -> String {
-    if left_out == 0 { String::new() } else { format!(" ({left_out} more such lines were left out)") }
 }

@@ -6,8 +6,11 @@
 //!
 //! - `intake`: bytes of a source become records in flight
 //! - `dispatch`: from an endpoint's queue to a connection
+//! - `held`: attempts that have to wait for another destination of their record
+//! - `probes`: requests without a record that ask whether a URL is there, and their verdict
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
+//! - `pools`: once a beat, who has how many connections, which are too old, which are dead
 //! - `handshakes`: connections between TCP and the end of their TLS handshake
 //! - `batching`: filling and closing batches, taking them apart
 //! - `rejects`: records whose frame is kept in a file
@@ -17,8 +20,11 @@ mod batching;
 mod connections;
 mod dispatch;
 mod handshakes;
+mod held;
 mod intake;
 mod outcome;
+mod pools;
+mod probes;
 mod rejects;
 mod setup;
 mod sources;
@@ -34,7 +40,7 @@ use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
 use super::encoders::Encoders;
-use super::endpoint::{Connection, Destination, Endpoint};
+use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
 use super::flight::{Attempt, Flight};
 use super::names::Names;
 use super::rejects::Rejects;
@@ -44,7 +50,7 @@ use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::wire::compressed::Inflater;
 use crate::wire::frame::FrameLimits;
 
@@ -127,6 +133,8 @@ struct Limited {
     deadline: RateLimit,
     panic: RateLimit,
     connect: RateLimit,
+    wait: RateLimit,
+    silent: RateLimit,
 }
 
 impl Default for Limited {
@@ -144,6 +152,8 @@ impl Default for Limited {
             deadline: limit(),
             panic: limit(),
             connect: limit(),
+            wait: limit(),
+            silent: limit(),
         }
     }
 }
@@ -189,6 +199,13 @@ pub struct Engine {
     rejecting: bool,
     /// When what is in flight is given up; set by [`Engine::drain`].
     drain_until: Option<Time>,
+
+    /// Both clocks at the last read from a source.
+    clock: Now,
+    /// When the pools of connections are looked at next.
+    pools_due: Time,
+    /// Spreads what must not happen at one time.
+    spread: pools::Spread,
 
     touched: Vec<usize>,
     wakes: Vec<Wake>,
@@ -247,6 +264,18 @@ impl Engine {
         self.budget.used_bytes()
     }
 
+    /// Connections to each endpoint, in the order of destinations and URLs.
+    pub fn pools(&self) -> impl Iterator<Item = PoolCounts> + '_ {
+        self.endpoints.iter().map(|endpoint| PoolCounts {
+            connecting: endpoint.connecting + endpoint.replacing,
+            open: endpoint.open,
+            draining: endpoint.draining,
+            taken: endpoint.places.taken_by_all(),
+            queued: endpoint.queued.used(),
+            in_flight: endpoint.in_flight,
+        })
+    }
+
     /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
@@ -272,8 +301,8 @@ impl Engine {
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
             || !self.paused.is_empty()
+            || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
             || !self.handshakes.is_empty()
-            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
     }
 
     fn wake_source(&mut self, key: Key) {

@@ -178,6 +178,11 @@ impl Engine {
             self.make_room(now);
         }
         self.pump_touched(now);
+        if !self.paused.is_empty() && self.flights.is_empty() && !self.budget.has_room(0) {
+            // The last of what was in flight ended just now, since nobody waits for it any more.
+            self.make_room(now);
+            self.pump_touched(now);
+        }
         self.resume();
     }
 

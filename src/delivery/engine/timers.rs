@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::endpoint::ConnectionStage;
 use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
@@ -17,6 +16,9 @@ pub const IDLE_TICK: Duration = Duration::from_millis(100);
 /// How often [`Engine::tick`] wants to be called while something is in flight.
 pub const BUSY_TICK: Duration = Duration::from_millis(10);
 
+/// What became of a call that timed out.
+const LATE: &str = "no answer within call-timeout";
+
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
@@ -30,10 +32,12 @@ impl Engine {
             // Another executor may wait for it.
             self.make_room(now);
         }
+        self.check_health(now);
         self.expire_handshakes(now);
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
+        self.keep_pools(now);
         self.check_sources(now);
         self.check_pauses(now);
         if self.drain_until.is_some_and(|until| until <= now) {
@@ -75,12 +79,13 @@ impl Engine {
         for index in 0..self.destinations.len() {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
-                let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
-                self.report_failure(key, &"no answer within call-timeout", now);
+                let sent = self.attempts.get(key).filter(|attempt| matches!(attempt.stage, Stage::Sent(_)));
+                let endpoint = sent.map(|attempt| (attempt.endpoint, attempt.test));
+                self.report_failure(key, &LATE, now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY, now);
                 if let Some((endpoint, test)) = endpoint {
-                    self.endpoint_failed(endpoint, test, now);
+                    self.endpoint_failed(endpoint, test, &LATE, now);
                 }
             }
         }
@@ -119,7 +124,7 @@ impl Engine {
         self.connections.for_each(|key, connection| {
             let exchange = &connection.exchange;
             let is_idle = exchange.in_flight() == 0 && exchange.capacity() == 0;
-            if connection.stage == ConnectionStage::Open && is_idle && connection.heard + deadline <= now {
+            if connection.is_pooled() && is_idle && connection.heard + deadline <= now {
                 mute.push(key);
             }
         });
@@ -140,7 +145,7 @@ impl Engine {
             }
             self.finish_attempt(attempt_key);
             if matches!(stage, Stage::Sent(_)) && (test || had_time) {
-                self.endpoint_failed(endpoint, test, now);
+                self.endpoint_failed(endpoint, test, &"no answer within limits.record-deadline", now);
             }
         }
         self.finish_flight(key);

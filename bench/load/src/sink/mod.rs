@@ -32,6 +32,9 @@ use behaviour::Plan;
 use ledger::Answer;
 use records::{Content, Records};
 
+/// Probes that are kept.
+const LOGGED_PROBES: usize = 16;
+
 /// How a sink starts.
 #[derive(Debug, Clone)]
 pub struct SinkConfig {
@@ -371,6 +374,18 @@ impl Peer {
         self.requests += 1;
         let last = self.behaviour.requests_per_connection.is_some_and(|limit| self.requests >= limit);
         (self.behaviour.plan(&mut self.random), last)
+    }
+
+    /// A probe came: its fate.
+    fn probe(&mut self, head: LoggedRequest) -> Plan {
+        let mut books = self.shared.ledger.lock();
+        if books.probes.len() < LOGGED_PROBES {
+            let number = books.stats.probes;
+            books.probes.push(LoggedRequest { number, ..head });
+        }
+        books.stats.probes += 1;
+        drop(books);
+        self.behaviour().plan_probe()
     }
 
     /// Whether a body is kept: for the log, for a sample, or because nothing else says which records it holds.
