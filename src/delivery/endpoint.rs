@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Breaker;
@@ -13,6 +14,7 @@ use super::table::Key;
 use crate::config::model::{HealthCheck, Protocol, StatusSet};
 use crate::http::{Exchange, Target};
 use crate::time::Time;
+use crate::tls::ClientTls;
 
 /// One destination.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Destination {
     pub turn: usize,
     /// HTTP version.
     pub protocol: Protocol,
+    /// TLS of its `https` URLs; there if it has one.
+    pub tls: Option<Arc<ClientTls>>,
     /// From leaving the queue to the end of the response.
     pub call_timeout: Duration,
     /// For one connection attempt.

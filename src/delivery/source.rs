@@ -50,6 +50,8 @@ pub struct Source {
     pub charged: u64,
     /// Since when the partial frame has had no new byte.
     pub partial_since: Option<Time>,
+    /// Its TLS handshake is not done.
+    pub is_securing: bool,
     /// Since when encoded acks could not be written.
     pub stuck_since: Option<Time>,
     /// Any byte was ever received; a connection without one is a probe.
@@ -74,6 +76,7 @@ impl Source {
             has_kept: false,
             charged: 0,
             partial_since: None,
+            is_securing: false,
             stuck_since: None,
             received_any: false,
             woken: false,

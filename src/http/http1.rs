@@ -142,6 +142,15 @@ impl Http1 {
         self.closed = true;
     }
 
+    /// The connection was cut: an answer whose end only the end of the connection tells is not complete. To be followed
+    /// by [`Http1::end`].
+    pub(super) fn cut(&mut self) {
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.answered) {
+            self.finish(Outcome::Failed { kind: FailureKind::Closed, processed: Processed::Unknown });
+            self.close("the peer closed the connection inside an answer");
+        }
+    }
+
     /// See [`super::Exchange::transmit`].
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
         let Some(attempt) = &mut self.attempt else { return };

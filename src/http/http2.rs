@@ -158,7 +158,7 @@ impl Http2 {
                 let streams = self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight);
                 streams.min(self.allowed.saturating_sub(self.requests))
             }
-            State::Draining | State::Closed => 0,
+            State::Opening | State::Draining | State::Closed => 0,
         }
     }
 

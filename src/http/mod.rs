@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod limits;
 mod retry_after;
+mod secured;
 mod target;
 
 use std::rc::Rc;
@@ -19,10 +20,12 @@ pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
 pub use retry_after::RetryAfter;
+pub use secured::Secured;
 pub use target::{Target, TargetError};
 
 use crate::config::model::Protocol;
 use crate::format::ContentType;
+use crate::tls::session::{Alpn, Session};
 
 /// Names one attempt to deliver one record. An outcome whose generation is old belongs to an attempt that is over,
 /// and must never touch the attempt that has the slot now.
@@ -122,6 +125,8 @@ pub enum FailureKind {
     GoneAway,
     /// The peer answered neither a PING nor anything else (HTTP/2).
     Silent,
+    /// The peer refused the TLS handshake after it had looked done from here, so that no request was looked at.
+    RefusedByTls,
     /// What came is not HTTP, or breaks a limit.
     Malformed,
 }
@@ -129,6 +134,8 @@ pub enum FailureKind {
 /// Life of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// The TLS handshake is not done: takes no requests yet.
+    Opening,
     /// Takes requests.
     Open,
     /// Takes no more, finishes those that it has.
@@ -150,6 +157,16 @@ pub enum Exchange {
     Http1(Http1),
     /// Many streams.
     Http2(Http2),
+    /// Either, inside TLS.
+    Secured(Box<Secured>),
+}
+
+/// The name of a protocol in a TLS handshake.
+pub const fn alpn(protocol: Protocol) -> Alpn {
+    match protocol {
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::Http2 => Alpn::Http2,
+    }
 }
 
 impl Exchange {
@@ -161,11 +178,24 @@ impl Exchange {
         }
     }
 
+    /// The same inside TLS, over a session that was made with [`alpn`] of the protocol. It never speaks clear text; without
+    /// a session it is closed, and says why.
+    pub fn secured(
+        protocol: Protocol,
+        target: Rc<Target>,
+        limits: ExchangeLimits,
+        session: Result<Session, String>,
+    ) -> Exchange {
+        let inner = Exchange::new(protocol, target, limits);
+        Exchange::Secured(Box::new(Secured::new(inner, session)))
+    }
+
     /// How many more submits are taken now; 0 unless open.
     pub fn capacity(&self) -> usize {
         match self {
             Exchange::Http1(exchange) => exchange.capacity(),
             Exchange::Http2(exchange) => exchange.capacity(),
+            Exchange::Secured(exchange) => exchange.capacity(),
         }
     }
 
@@ -177,6 +207,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.submit(ticket, request),
             Exchange::Http2(exchange) => exchange.submit(ticket, request),
+            Exchange::Secured(exchange) => exchange.submit(ticket, request),
         }
     }
 
@@ -186,6 +217,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.cancel(ticket),
             Exchange::Http2(exchange) => exchange.cancel(ticket),
+            Exchange::Secured(exchange) => exchange.cancel(ticket),
         }
     }
 
@@ -194,6 +226,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.receive(bytes),
             Exchange::Http2(exchange) => exchange.receive(bytes),
+            Exchange::Secured(exchange) => exchange.receive(bytes),
         }
     }
 
@@ -203,6 +236,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.end(),
             Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.end(),
         }
     }
 
@@ -212,6 +246,7 @@ impl Exchange {
         match self {
             Exchange::Http1(_) => false,
             Exchange::Http2(exchange) => exchange.ping(),
+            Exchange::Secured(exchange) => exchange.ping(),
         }
     }
 
@@ -220,7 +255,40 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.end(),
             Exchange::Http2(exchange) => exchange.lose(),
+            Exchange::Secured(exchange) => exchange.lose(),
         }
+    }
+
+    /// Ends a TLS handshake that takes too long; nothing to do with any other exchange.
+    pub fn give_up_handshake(&mut self, why: String) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.give_up_handshake(why);
+        }
+    }
+
+    /// Nothing more is to be sent or received: says so to the peer where the protocol has words for it (TLS). To be called
+    /// with nothing in flight.
+    pub fn say_farewell(&mut self) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.say_farewell();
+        }
+    }
+
+    /// Whether the peer refused the TLS handshake after it had looked done from here: as good as no connection.
+    pub fn is_refused_by_tls(&self) -> bool {
+        match self {
+            Exchange::Http1(_) | Exchange::Http2(_) => false,
+            Exchange::Secured(exchange) => exchange.is_refused(),
+        }
+    }
+
+    /// As [`Exchange::end`], when more may have been sent than came: an answer that only the end of the connection
+    /// completes is not complete.
+    fn cut(&mut self) {
+        if let Exchange::Http1(exchange) = self {
+            exchange.cut();
+        }
+        self.end();
     }
 
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
@@ -229,6 +297,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.transmit(out),
             Exchange::Http2(exchange) => exchange.transmit(out),
+            Exchange::Secured(exchange) => exchange.transmit(out),
         }
     }
 
@@ -237,6 +306,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.next_outcome(),
             Exchange::Http2(exchange) => exchange.next_outcome(),
+            Exchange::Secured(exchange) => exchange.next_outcome(),
         }
     }
 
@@ -245,6 +315,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.in_flight(),
             Exchange::Http2(exchange) => exchange.in_flight(),
+            Exchange::Secured(exchange) => exchange.in_flight(),
         }
     }
 
@@ -253,6 +324,7 @@ impl Exchange {
         match self {
             Exchange::Http1(_) => None,
             Exchange::Http2(exchange) => exchange.taken(),
+            Exchange::Secured(exchange) => exchange.taken(),
         }
     }
 
@@ -261,6 +333,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
+            Exchange::Secured(exchange) => exchange.state(),
         }
     }
 
@@ -269,6 +342,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.why_closed(),
             Exchange::Http2(exchange) => exchange.why_closed(),
+            Exchange::Secured(exchange) => exchange.why_closed(),
         }
     }
 }
@@ -281,6 +355,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Refused => "the peer refused the stream",
             FailureKind::GoneAway => "the peer is going away",
             FailureKind::Silent => "the peer answered neither a PING nor anything else",
+            FailureKind::RefusedByTls => "the peer refused the TLS handshake",
             FailureKind::Malformed => "the answer is not valid HTTP",
         })
     }

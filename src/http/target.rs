@@ -39,6 +39,8 @@ pub struct Target {
     digest: bool,
     /// Of probes, which have no body; requests with records are POST.
     probe: Option<ProbeMethod>,
+    /// The URL's host, if it is spoken to in TLS.
+    tls_host: Option<String>,
     /// What is encoded once for each kind of request, when the first one is sent.
     templates: [OnceCell<Template>; VARIANTS],
 }
@@ -157,6 +159,7 @@ impl Target {
             variable,
             digest: headers.digest,
             probe,
+            tls_host: (url.scheme == Scheme::Https).then(|| url.host.clone()),
             templates: Default::default(),
         })
     }
@@ -223,6 +226,11 @@ impl Target {
     /// Whether requests are HEAD, so that no answer has a body.
     pub(super) const fn is_head(&self) -> bool {
         matches!(self.probe, Some(ProbeMethod::Head))
+    }
+
+    /// The URL's host if it is `https`: then nothing is ever sent to it but inside TLS.
+    pub fn tls_host(&self) -> Option<&str> {
+        self.tls_host.as_deref()
     }
 
     /// Appends a whole HTTP/1.1 request head.

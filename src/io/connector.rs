@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::certificates::Certificates;
-use super::control::Control;
+use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
@@ -16,7 +16,7 @@ use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
-use crate::config::model::{Config, Cores, Scheme};
+use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
 use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
@@ -100,14 +100,14 @@ impl Connector {
             tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
         }
         start::check(cores.len())?;
-        // `certificates.materials()`: the handles for sockets and connections.
-        let certificates = read_certificates(&config)?;
+        let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
+        let materials = certificates.materials().clone();
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
-        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
         let clock = Clock::start();
         let resolver = Resolver::start(&config, clock, pace, look_up)?;
-        let shared = SharedLimits::new(&config, cores.len()).with_seed(seed());
+        let shared = SharedLimits::new(&config, cores.len()).with_seed(seed()).with_tls(materials.destinations);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
@@ -141,6 +141,7 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
+                tls: materials.service.clone(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
@@ -152,8 +153,8 @@ impl Connector {
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
         connector.certificates = Some(certificates.watch()?);
-        for listener in listeners {
-            connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
+        for (listener, speaks) in listeners {
+            connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
         }
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
@@ -239,20 +240,20 @@ fn seed() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-fn read_certificates(config: &Config) -> Result<Certificates, StartError> {
-    // Until connections and sockets speak TLS: never clear text in its place.
-    let has_https = config.destinations.iter().flat_map(|it| &it.urls).any(|url| url.scheme == Scheme::Https);
-    if has_https || config.service.tls.is_some() {
-        return Err(StartError::Tls("https URLs and service.tls are not supported yet; take them out".to_owned()));
-    }
-    Certificates::load(config).map_err(StartError::Tls)
-}
-
-fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {
+/// Binds all ports; which of them speak TLS stands beside each.
+fn bind_all(config: &Config) -> Result<Vec<(std::net::TcpListener, Speaks)>, ListenError> {
     let service = &config.service;
-    let pairs =
-        service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
-    pairs.map(listen::bind).collect()
+    let of_tls = service.tls.iter().map(|tls| (&tls.addresses, &tls.ports, Speaks::Tls));
+    let all = std::iter::once((&service.addresses, &service.ports, Speaks::ClearText)).chain(of_tls);
+    let mut bound = Vec::new();
+    for (addresses, ports, speaks) in all {
+        for address in addresses {
+            for port in ports {
+                bound.push((listen::bind(SocketAddr::new(*address, *port))?, speaks));
+            }
+        }
+    }
+    Ok(bound)
 }
 
 fn spawn(setup: Setup) -> Result<JoinHandle<()>, StartError> {

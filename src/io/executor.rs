@@ -14,15 +14,18 @@ use glommio::net::{TcpStream, UnixStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
-use super::control::{MESSAGE_BYTES, Message};
+use super::control::{MESSAGE_BYTES, Message, Speaks};
 use super::dial::Dialer;
 use super::rejected::Link;
 use super::resolve::Addresses;
+use super::secured::Secured;
 use super::shell::{Clock, Shell};
 use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
 use crate::delivery::engine::{Engine, IDLE_TICK, SharedLimits};
+use crate::tls::ServerTls;
+use crate::tls::session::Session;
 
 /// The runtime's preemption timer parks an executor that has runnable tasks (`performance.md`, "glommio 0.9.0"):
 /// so it never fires in practice, and loops yield by their own budgets.
@@ -64,6 +67,8 @@ pub struct Setup {
     pub addresses: Arc<Addresses>,
     /// Where rejected frames go, if they are kept.
     pub rejected: Option<Link>,
+    /// TLS of the ports that speak it.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
@@ -124,7 +129,7 @@ async fn serve(setup: Setup, engine: Engine) {
         glommio::spawn_local(async move { shell.turn.keep().await })
     };
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
-    let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control));
+    let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
     beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
     messages.cancel().await;
     opener.cancel().await;
@@ -173,7 +178,7 @@ fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.
-async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream) {
+async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream, tls: Option<Arc<ServerTls>>) {
     // SAFETY: the descriptor was owned by `control` and is owned by the stream from here on.
     let mut stream = unsafe { UnixStream::from_raw_fd(control.into_raw_fd()) };
     let mut bytes = [0; MESSAGE_BYTES];
@@ -193,7 +198,12 @@ async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream
         }
         filled = 0;
         match Message::decode(bytes) {
-            Some(Message::Serve(fd)) => open_source(&shell, fd),
+            Some(Message::Serve(fd, Speaks::ClearText)) => open_source(&shell, fd, None),
+            // A connection takes the settings of now; open ones keep theirs. Without settings nothing listens there.
+            Some(Message::Serve(fd, Speaks::Tls)) => match &tls {
+                Some(tls) => open_source(&shell, fd, Some(Secured::new(Session::server(tls.config())))),
+                None => drop(sys::adopt::<std::net::TcpStream>(fd)),
+            },
             None => {}
         }
     }
@@ -205,7 +215,7 @@ fn drain(shell: &Rc<Shell>) {
     shell.carry_out(&mut engine);
 }
 
-fn open_source(shell: &Rc<Shell>, fd: i32) {
+fn open_source(shell: &Rc<Shell>, fd: i32, secured: Option<Secured>) {
     let stream: TcpStream = sys::adopt(fd);
     let fd = stream.as_raw_fd();
     let fd = sys::borrow_fd(&fd);
@@ -217,7 +227,10 @@ fn open_source(shell: &Rc<Shell>, fd: i32) {
     match key {
         Some(key) => {
             shell.source_tasks.set(shell.source_tasks.get() + 1);
-            glommio::spawn_local(source::run(Rc::clone(shell), key, stream)).detach();
+            if secured.is_some() {
+                shell.engine.borrow_mut().source_handshake_begins(key, shell.clock.monotonic());
+            }
+            glommio::spawn_local(source::run(Rc::clone(shell), key, stream, secured)).detach();
         }
         None => {
             shell.load.fetch_sub(1, Ordering::Relaxed);

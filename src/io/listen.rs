@@ -12,7 +12,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::control::Control;
+use super::control::{Control, Speaks};
 use super::shell::Clock;
 use crate::logging::{RateLimit, more};
 
@@ -129,7 +129,7 @@ impl Placement {
         Some(place)
     }
 
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, speaks: Speaks) {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 4);
         let options = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
@@ -140,7 +140,7 @@ impl Placement {
         let mut stream = stream;
         let mut tries = FULL_TRIES;
         while let Some(place) = self.choose() {
-            let Err((error, back)) = place.control.serve(stream) else { return };
+            let Err((error, back)) = place.control.serve(stream, speaks) else { return };
             place.load.fetch_sub(1, Ordering::Relaxed);
             tries -= 1;
             if error.kind() != io::ErrorKind::WouldBlock || tries == 0 {
@@ -163,14 +163,14 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Starts to accept.
-    pub fn start(listener: TcpListener, placement: Arc<Placement>) -> io::Result<Acceptor> {
+    pub fn start(listener: TcpListener, speaks: Speaks, placement: Arc<Placement>) -> io::Result<Acceptor> {
         let listener = Arc::new(listener);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
             let (listener, stopping) = (Arc::clone(&listener), Arc::clone(&stopping));
             std::thread::Builder::new()
                 .name("ringpost-accept".to_owned())
-                .spawn(move || accept(&listener, &stopping, &placement))?
+                .spawn(move || accept(&listener, speaks, &stopping, &placement))?
         };
         Ok(Acceptor { listener, stopping, thread: Some(thread) })
     }
@@ -192,7 +192,7 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) {
+fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
     let clock = Clock::start();
     let mut refused = RateLimit::per_second();
@@ -205,7 +205,7 @@ fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) 
             Ok((stream, peer)) => {
                 failing = false;
                 if placement.allows(peer.ip()) {
-                    placement.hand_over(stream, peer);
+                    placement.hand_over(stream, peer, speaks);
                 } else if let Some(left_out) = refused.allow(clock.monotonic()) {
                     tracing::warn!(target: "server",
                         "{peer}: connection closed: service.allowed-networks does not name its network{}", more(left_out));
@@ -246,7 +246,7 @@ mod tests {
             let mut taken: Vec<TcpStream> = Vec::new();
             let mut message = [0; MESSAGE_BYTES];
             while taken.len() < BURST && receive.read_exact(&mut message).is_ok() {
-                if let Some(Message::Serve(fd)) = Message::decode(message) {
+                if let Some(Message::Serve(fd, _)) = Message::decode(message) {
                     taken.push(sys::adopt(fd));
                 }
             }
@@ -257,7 +257,7 @@ mod tests {
         for _ in 0..BURST {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, peer) = listener.accept().unwrap();
-            placement.hand_over(stream, peer);
+            placement.hand_over(stream, peer, Speaks::ClearText);
         }
         drop(placement);
         assert_eq!(busy.join().unwrap(), BURST);

@@ -4,7 +4,7 @@
 //! - `cores`: which cores an executor gets
 //! - `listen`: listening sockets; an accepted connection is handed to one executor, once
 //! - `executor`: one thread, one ring, one engine
-//! - `source`, `connection`: one task for each socket
+//! - `source`, `connection`: one task for each socket; `secured`: TLS of an XDR connection
 //! - `turn`: how a task that has more to do lets the ring be looked at first
 //! - `dial`: opening a connection to one of the addresses of a name
 //! - [`certificates`]: certificates and keys on disk, read and watched, off the executors
@@ -22,6 +22,7 @@ mod executor;
 mod listen;
 mod rejected;
 pub mod resolve;
+mod secured;
 mod shell;
 mod source;
 pub mod start;

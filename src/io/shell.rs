@@ -83,6 +83,8 @@ pub struct Shell {
     pub clock: Clock,
     /// What reads go into; frames borrow from it, connections keep only what is left of them.
     pub scratch: RefCell<Vec<u8>>,
+    /// What a read from a TLS connection holds; it keeps the size of a read.
+    pub plain: RefCell<Vec<u8>>,
     /// For tasks that have more to do.
     pub turn: Turn,
     /// Opens connections.
@@ -115,6 +117,7 @@ impl Shell {
             engine: RefCell::new(engine),
             clock,
             scratch: RefCell::new(vec![0; read_bytes]),
+            plain: RefCell::default(),
             turn: Turn::default(),
             dialer,
             load,

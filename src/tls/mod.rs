@@ -1,5 +1,5 @@
-//! TLS but for the session itself: what certificates, keys and settings are, and the handles through which connections
-//! get them.
+//! TLS: what certificates, keys and settings are, the handles through which connections get them, and [`session`]: one
+//! connection.
 //!
 //! Knows no file, socket or clock: bytes of files and the time come in as arguments. Invariants: no password and no key
 //! is ever part of a message; early data is never sent or taken.
@@ -11,10 +11,12 @@
 pub mod certificate;
 pub mod material;
 pub mod names;
+pub mod session;
 pub mod settings;
 
 mod der;
 mod encrypted;
+mod fault;
 mod handles;
 mod jks;
 mod pem;

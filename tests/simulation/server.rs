@@ -200,6 +200,7 @@ impl World {
             return self.carry_out(index);
         }
         engine.connection_opened(connect.connection, now);
+        self.reached.insert((index, self.endpoints[connect.endpoint].destination));
         let server = self.servers.len();
         let link = self.add_link(index, connect.connection, Far::Server(server));
         let frozen = self.endpoints[connect.endpoint].mode == Mode::Freezing && self.random.chance(70);
@@ -393,6 +394,7 @@ impl World {
         let endpoint = self.servers[server].endpoint;
         let destination = self.endpoints[endpoint].destination;
         let request = self.ledger.requested(bodies::read(body), head, destination);
+        self.check_reached(server, request);
         let (mut reaction, delay) = self.choose_reaction(endpoint);
         // Now and then a destination is in a better mood.
         if let Some(request) = request
@@ -503,6 +505,17 @@ impl World {
     /// How often the engine of a link took notice of such an answer.
     pub fn waits_of(&self, link: usize) -> u64 {
         self.engines[self.links[link].engine].as_ref().map_or(0, |engine| engine.counters().waits)
+    }
+
+    /// A record is sent nowhere before each of its destinations has a connection.
+    fn check_reached(&mut self, server: usize, request: Option<usize>) {
+        let engine = self.links[self.servers[server].link].engine;
+        let Some(request) = request.map(|request| &self.ledger.requests[request]) else { return };
+        let all = request.frames.iter().flat_map(|frame| &self.ledger.kind(*frame).settings.destinations);
+        if let Some(missing) = all.copied().find(|destination| !self.reached.contains(&(engine, *destination))) {
+            let text = format!("frames {:?} were sent before destination {missing} was reached", request.frames);
+            self.ledger.violation(text);
+        }
     }
 
     /// An engine that was asked to leave an endpoint alone begins no request there until it may.

@@ -1,7 +1,7 @@
 //! Engines, their I/O as `src/io` does it, a fake clock and a fake network. Everything happens in one thread, in the
 //! order of the event queue; the hash of all events is the same whenever a seed is run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
@@ -91,6 +91,8 @@ pub struct World {
     in_flight_bound: u64,
     /// By engine and endpoint: when it was last asked over HTTP/1.1 to leave it alone, and until when.
     pub waits: BTreeMap<(usize, usize), (u64, u64)>,
+    /// Engines, and destinations that they had a connection to.
+    pub reached: BTreeSet<(usize, usize)>,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
             trace: std::env::var_os("RINGPOST_TRACE").is_some(),
             in_flight_bound: bound,
             waits: BTreeMap::new(),
+            reached: BTreeSet::new(),
             scenario,
         };
         world.plan();

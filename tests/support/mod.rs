@@ -14,6 +14,7 @@
 
 pub mod oracle;
 pub mod raw;
+pub mod tunnel;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -17,6 +17,9 @@ impl Engine {
         if connection.stage != ConnectionStage::Connecting {
             return;
         }
+        if matches!(connection.exchange.state(), State::Opening | State::Closed) {
+            return self.await_handshake(key);
+        }
         if connection.probe {
             connection.stage = ConnectionStage::Open;
             connection.opened = Some(now);
@@ -77,7 +80,10 @@ impl Engine {
         connection.heard = now;
         connection.pinged = None;
         connection.exchange.receive(bytes);
-        self.after_exchange(key, now);
+        if self.is_secured(key, now) {
+            self.note_refusal(key, now);
+            self.after_exchange(key, now);
+        }
     }
 
     /// The peer closed the connection, or the socket failed.
@@ -90,6 +96,9 @@ impl Engine {
     /// Appends what is to be written next.
     pub fn connection_output(&mut self, key: Key, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.stage == ConnectionStage::Draining && connection.exchange.in_flight() == 0 {
+            connection.exchange.say_farewell();
+        }
         connection.exchange.transmit(out);
         let held = out.capacity().saturating_sub(FREE_OUTPUT) as u64;
         self.budget.recharge(&mut connection.charged, held);
@@ -100,11 +109,15 @@ impl Engine {
         self.connections.get(key).is_none_or(|connection| {
             connection.stage == ConnectionStage::Closed
                 || connection.stage == ConnectionStage::Draining && connection.exchange.in_flight() == 0
+                || connection.stage == ConnectionStage::Connecting && connection.exchange.state() == State::Closed
         })
     }
 
     /// The connection's socket is closed.
     pub fn connection_closed(&mut self, key: Key, now: Time) {
+        if self.has_no_handshake(key, now) {
+            return;
+        }
         self.connection_ended(key, now);
         if let Some(mut connection) = self.connections.remove(key) {
             self.budget.recharge(&mut connection.charged, 0);
@@ -136,7 +149,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match (connection.exchange.state(), connection.stage) {
             (State::Open, ConnectionStage::Open) => self.offer(key),
-            (State::Open, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
+            (State::Open | State::Opening, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
             (State::Draining, _) => {
                 self.learn(key);
                 self.retire(key);

@@ -8,9 +8,10 @@ use super::super::flight::Stage;
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
-use crate::http::{Exchange, ExchangeLimits, Request, Target};
+use crate::http::{self, Exchange, ExchangeLimits, Request, Target};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
+use crate::tls::session::Session;
 use crate::wire::ack;
 
 /// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
@@ -205,9 +206,8 @@ impl Engine {
             self.counters.orphaned += self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
             return self.attempt_failed(key, ack::TEMPORARY, now);
         }
-        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) && !self.leaves_together(flight_key, key, now)
-        {
-            return;
+        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) {
+            return self.wait_for_others(flight_key, key, now);
         }
         let is_batch = self.flights.get(flight_key).is_some_and(|flight| flight.batch.is_some());
         if is_batch {
@@ -336,5 +336,12 @@ pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>, first
         Protocol::Http2 => destination.streams,
     };
     let limits = ExchangeLimits { max_streams: streams, first_requests, ..ExchangeLimits::default() };
-    Exchange::new(destination.protocol, Rc::clone(target), limits)
+    let Some(host) = target.tls_host() else { return Exchange::new(destination.protocol, Rc::clone(target), limits) };
+    // Each connection takes the settings of now; open ones keep theirs.
+    let tls = destination.tls.as_ref().ok_or_else(|| "there are no TLS settings".to_owned());
+    let session = tls.and_then(|tls| {
+        let name = tls.server_name(host).map_err(|why| format!("the URL's host {host} {why}"))?;
+        Ok(Session::client(tls.config(), name, http::alpn(destination.protocol)))
+    });
+    Exchange::secured(destination.protocol, Rc::clone(target), limits, session)
 }

@@ -32,17 +32,18 @@ impl Engine {
                 test = Some(key);
             }
         }
-        let waits = held > 1 && (test.is_some() || cold > 0);
+        let is_cold = held > 1 && cold > 0;
         if let Some(flight) = self.flights.get_mut(key) {
-            flight.held = waits;
-            flight.cold = waits && test.is_none();
+            flight.held = held > 1 && (test.is_some() || is_cold);
+            flight.cold = is_cold;
         }
         next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
             next = attempt.sibling;
             let (stage, index) = (attempt.stage, attempt.endpoint);
             let Some(endpoint) = self.endpoints.get_mut(index).filter(|_| stage == Stage::Held) else { continue };
-            let goes = test.map_or(!waits || endpoint.open == 0, |test| test == key);
+            // Connections come first, for a test, too: what is sent nowhere is seen by nobody.
+            let goes = if is_cold { endpoint.open == 0 } else { test.is_none_or(|test| test == key) };
             if goes && fresh && !endpoint.queued.has_room(1) {
                 return false;
             }
@@ -82,28 +83,22 @@ impl Engine {
         self.end_flight(key, now);
     }
 
-    /// Whether the attempt `key` may be sent now, which has a connection: not before every other one of its flight has one,
-    /// too. Until then it is held; the last one lets all go.
-    pub(super) fn leaves_together(&mut self, flight: Key, key: Key, now: Time) -> bool {
-        if self.waits_for_connection(flight, key) {
-            self.hold(key);
-            return false;
+    /// The attempt `key` has a connection, and is not sent before every other one of its flight has one, too: it is held, and
+    /// the last one lets all go, or the one that is a test.
+    pub(super) fn wait_for_others(&mut self, flight: Key, key: Key, now: Time) {
+        self.hold(key);
+        if !self.waits_for_connection(flight) {
+            self.release_held(flight, now);
         }
-        self.release_held(flight, now);
-        // Another endpoint may have lost its connection meanwhile.
-        if self.waits_for_connection(flight, key) {
-            self.hold(key);
-        }
-        self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued)
     }
 
-    /// Whether another attempt of the flight is in the queue of an endpoint that has no connection.
-    fn waits_for_connection(&self, flight: Key, key: Key) -> bool {
+    /// Whether an attempt of the flight is in the queue of an endpoint that has no connection.
+    fn waits_for_connection(&self, flight: Key) -> bool {
         let mut next = self.flights.get(flight).and_then(|flight| flight.first);
-        while let Some((other, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+        while let Some(attempt) = next.and_then(|key| self.attempts.get(key)) {
             next = attempt.sibling;
             let is_cold = self.endpoints.get(attempt.endpoint).is_some_and(|endpoint| endpoint.open == 0);
-            if other != key && attempt.stage == Stage::Queued && is_cold {
+            if attempt.stage == Stage::Queued && is_cold {
                 return true;
             }
         }

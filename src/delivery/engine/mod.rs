@@ -11,6 +11,7 @@
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
 //! - `pools`: once a beat, who has how many connections, which are too old, which are dead
+//! - `handshakes`: connections between TCP and the end of their TLS handshake
 //! - `batching`: filling and closing batches, taking them apart
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
@@ -18,6 +19,7 @@
 mod batching;
 mod connections;
 mod dispatch;
+mod handshakes;
 mod held;
 mod intake;
 mod outcome;
@@ -175,6 +177,8 @@ pub struct Engine {
     flights: Table<Flight>,
     attempts: Table<Attempt>,
     connections: Table<Connection>,
+    /// Connections whose TLS handshake may not be done; ones that are done or over leave at the next tick.
+    handshakes: Vec<Key>,
     /// Records in flight by deadline.
     deadlines: Chain,
 
@@ -298,6 +302,7 @@ impl Engine {
             || self.rejects.is_waiting()
             || !self.paused.is_empty()
             || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
+            || !self.handshakes.is_empty()
     }
 
     fn wake_source(&mut self, key: Key) {

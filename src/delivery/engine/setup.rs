@@ -19,13 +19,14 @@ use super::super::rejects::Rejects;
 use super::super::table::Table;
 use super::pools::Spread;
 use super::{Engine, Limited};
-use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Url};
+use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
 use crate::time::{Now, Time};
+use crate::tls::ClientTls;
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, and a table that is only read.
@@ -41,6 +42,8 @@ pub struct SharedLimits {
     executors: usize,
     /// Executors draw the spread of what must not happen at one time from it.
     seed: u64,
+    /// TLS of each destination that has a URL with it.
+    tls: Vec<Option<Arc<ClientTls>>>,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
 }
@@ -64,8 +67,14 @@ impl SharedLimits {
             places: places.collect(),
             executors,
             seed: 0,
+            tls: Vec::new(),
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
+    }
+
+    /// With the TLS settings of the destinations, by their index.
+    pub fn with_tls(self, tls: Vec<Option<Arc<ClientTls>>>) -> SharedLimits {
+        SharedLimits { tls, ..self }
     }
 
     /// With another seed: processes that start at one time must not replace their connections at one time.
@@ -80,6 +89,9 @@ pub enum SetupError {
     /// A URL or a header.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// There are no settings for TLS, and clear text is never spoken in its place.
+    #[error("destination {0}: it has an https URL, and no TLS settings were made for it")]
+    NoTls(String),
     /// A bin transform.
     #[error("bin-transforms: {0}")]
     Transform(String),
@@ -110,11 +122,15 @@ fn delivery(
     config: &Config,
     shared: &SharedLimits,
     index: usize,
-) -> Result<(Vec<Destination>, Vec<Endpoint>), TargetError> {
+) -> Result<(Vec<Destination>, Vec<Endpoint>), SetupError> {
     let mut destinations = Vec::new();
     let mut endpoints = Vec::new();
     for destination in &config.destinations {
         let first = endpoints.len();
+        let tls = shared.tls.get(destinations.len()).cloned().flatten();
+        if tls.is_none() && destination.urls.iter().any(|url| url.scheme == Scheme::Https) {
+            return Err(SetupError::NoTls(destination.name.clone()));
+        }
         for url in &destination.urls {
             let number = endpoints.len();
             let shared_limits = (shared.queues.get(number), shared.places.get(number), shared.verdicts.get(number));
@@ -147,6 +163,7 @@ fn delivery(
             endpoints: (first..endpoints.len()).collect(),
             turn: 0,
             protocol: destination.protocol,
+            tls,
             call_timeout: destination.call_timeout,
             connect_timeout: destination.connect_timeout,
             connection_ttl: destination.connection_ttl,
@@ -206,6 +223,7 @@ impl Engine {
             flights: Table::default(),
             attempts: Table::default(),
             connections: Table::default(),
+            handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
             bodies: Bodies::default(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::super::source::{Phase, Source, WINDOW_LIMIT};
 use super::super::table::Key;
+use super::intake::more;
 use super::{Engine, RESERVE_ABOVE, RESUME_AT_ONCE};
 use crate::time::Time;
 use crate::wire::ack;
@@ -32,6 +33,40 @@ impl Engine {
         self.counters.sources_opened += 1;
         tracing::debug!(target: "server", "{peer}: XDR connection opened");
         Some(key)
+    }
+
+    /// The connection begins with a TLS handshake. Until [`Engine::source_secured`] it has the time of a partial frame.
+    pub fn source_handshake_begins(&mut self, key: Key, now: Time) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.is_securing = true;
+            source.partial_since = Some(now);
+        }
+    }
+
+    /// What to do with the socket next while the handshake is not done: it needs no room.
+    pub fn source_handshake(&self, key: Key) -> Input {
+        match self.sources.get(key) {
+            None => Input::Gone,
+            Some(source) if source.phase == Phase::Closing || self.drain_until.is_some() => Input::Finish,
+            Some(_) => Input::Read,
+        }
+    }
+
+    /// The handshake is done.
+    pub fn source_secured(&mut self, key: Key) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.is_securing = false;
+            source.partial_since = None;
+        }
+    }
+
+    /// TLS failed, so that the connection is of no use any more: says why.
+    pub fn source_insecure(&mut self, key: Key, why: &str, now: Time) {
+        let Some(source) = self.sources.get(key) else { return };
+        let peer = source.peer;
+        if let Some(left_out) = self.limited.framing.allow(now) {
+            tracing::warn!(target: "server", "{peer}: connection closed: TLS: {why}{}", more(left_out));
+        }
     }
 
     /// The acks that can be written now.

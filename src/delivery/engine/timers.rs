@@ -34,6 +34,7 @@ impl Engine {
             self.make_room(now);
         }
         self.check_health(now);
+        self.expire_handshakes(now);
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
@@ -196,12 +197,14 @@ impl Engine {
             let half = source.partial_since.filter(|since| is_reading && *since + partial <= now);
             let deaf = source.stuck_since.filter(|since| *since + stuck <= now);
             if half.is_some() || deaf.is_some() {
-                late.push((key, deaf.is_some(), source.peer));
+                late.push((key, deaf.is_some(), source.is_securing, source.peer));
             }
         });
-        for (key, deaf, peer) in late {
+        for (key, deaf, securing, peer) in late {
             let why = if deaf {
                 "it did not read its acks within limits.ack-write-timeout"
+            } else if securing {
+                "its TLS handshake was not done within limits.partial-frame-timeout"
             } else {
                 "a frame was not completed within limits.partial-frame-timeout"
             };

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::behaviour::{Fault, Goodbye};
 use super::ledger::Answer;
 use super::records::Content;
 use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
+use crate::tls::Stream;
 
 /// Most header lines of a request.
 const HEADERS: usize = 64;
@@ -43,7 +43,7 @@ enum Parsed {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     peer: Peer,
     input: Vec<u8>,
     read_to: usize,
@@ -55,7 +55,7 @@ struct Connection {
 /// Marks the end of a connection.
 struct Ended;
 
-pub(super) async fn serve(stream: TcpStream, peer: Peer) {
+pub(super) async fn serve(stream: Stream, peer: Peer) {
     let (input, output, unwritten) = (Vec::with_capacity(READ_BYTES), Vec::new(), Vec::new());
     let mut connection = Connection { stream, peer, input, read_to: 0, output, unwritten };
     while connection.step().await.is_ok() {}
@@ -102,7 +102,10 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = self.stream.write_all(&self.output).await;
+        let mut written = self.stream.write_all(&self.output).await;
+        if written.is_ok() {
+            written = self.stream.flush().await;
+        }
         if written.is_err() {
             let mut books = self.peer.shared.ledger.lock();
             self.unwritten.iter().for_each(|answer| books.unanswered(answer));

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::behaviour::{Fault, Goodbye, Plan};
@@ -17,6 +16,7 @@ use super::ledger::Answer;
 use super::records::Content;
 use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
+use crate::tls::Stream;
 
 /// Flow-control windows, large enough never to stand in the way of records.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -43,7 +43,7 @@ struct Waiting {
 }
 
 struct Connection {
-    h2: h2::server::Connection<TcpStream, Bytes>,
+    h2: h2::server::Connection<Stream, Bytes>,
     peer: Peer,
     reading: Vec<Reading>,
     /// By time and number, so that equal times keep their order.
@@ -58,7 +58,7 @@ struct Connection {
     said_goodbye: bool,
 }
 
-pub(super) async fn serve(stream: TcpStream, mut peer: Peer) {
+pub(super) async fn serve(stream: Stream, mut peer: Peer) {
     let slow = !peer.behaviour().slow_read.is_zero();
     let mut builder = h2::server::Builder::new();
     builder

@@ -126,6 +126,29 @@ fn a_record_is_sent_nowhere_before_each_of_its_destinations_has_a_connection() {
 }
 
 #[test]
+fn a_test_is_not_sent_while_another_destination_has_no_connection() {
+    let mut rig = Rig::new(&config(2));
+    break_url(&mut rig, 1);
+    rig.after(1_000);
+    rig.send(1);
+    let connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
+    assert_eq!(connects.len(), 2);
+    for connect in connects {
+        match connect.endpoint {
+            0 => rig.engine.connection_failed(connect.connection, &"refused", rig.now),
+            _ => rig.engine.connection_opened(connect.connection, rig.now),
+        }
+    }
+    let again = rig.engine.next_connect().unwrap();
+    rig.engine.connection_failed(again.connection, &"refused", rig.now);
+    assert_eq!(rig.codes(), [11]);
+    assert_eq!(rig.engine.counters().requests, 0, "one that is back must not see a record for one that is down");
+    rig.assert_empty();
+    rig.send(1);
+    assert_eq!(rig.engine.counters().refused, 0, "the test was not made: the next record may make it");
+}
+
+#[test]
 fn a_batch_that_tests_is_held_back_from_the_others_too() {
     let mut config = config(2);
     config.rules.top.batching = Some(crate::config::model::Batching {
