@@ -92,13 +92,7 @@ impl Connector {
 
     /// As [`Connector::start`], with another way to look names up, and another pace: for tests.
     pub fn start_with(config: Config, pace: Pace, look_up: Arc<LookUp>) -> Result<Connector, StartError> {
-        let usable = Usable::read()?;
-        let cores = usable.choose(&config.executors.cores)?;
-        if let Cores::AtMost(wanted) = config.executors.cores
-            && wanted > cores.len()
-        {
-            tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
-        }
+        let cores = choose_cores(&config.executors.cores)?;
         start::check(cores.len())?;
         let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
         let materials = certificates.materials().clone();
@@ -232,6 +226,16 @@ impl Drop for Connector {
             self.join();
         }
     }
+}
+
+fn choose_cores(wish: &Cores) -> Result<Vec<usize>, CoresError> {
+    let cores = Usable::read()?.choose(wish)?;
+    if let Cores::AtMost(wanted) = *wish
+        && wanted > cores.len()
+    {
+        tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
+    }
+    Ok(cores)
 }
 
 /// Differs from process to process.
