@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use ringpost_load::record::RecordSpec;
 use ringpost_load::report;
 use ringpost_load::source::{Source, SourceConfig, SourceReport, ack};
-use servers::{HTTP1, HTTP2, Kind, Server, Wire};
+use servers::{HTTP1, HTTP1_TLS, HTTP2, HTTP2_TLS, Kind, Server, Wire};
 use support::{Process, Settings, oracle};
 
 /// The ack of a failure that the source repeats.
@@ -315,4 +315,27 @@ tests! {
     hypercorn_takes_large_bodies_over_http2: large(Kind::Hypercorn, HTTP2);
     node_is_killed_over_http2: killed(Kind::Node, HTTP2);
     go_is_killed_over_http1: killed(Kind::Go, HTTP1);
+    nginx_closes_after_1_request_over_http1_and_tls: short_lived(ONE, HTTP1_TLS);
+    nginx_closes_after_10_requests_over_http1_and_tls: short_lived(TEN, HTTP1_TLS);
+    nginx_closes_after_1000_requests_over_http1_and_tls: short_lived(THOUSAND, HTTP1_TLS);
+    nginx_closes_after_1_request_over_http2_and_tls: short_lived(ONE, HTTP2_TLS);
+    nginx_closes_after_10_requests_over_http2_and_tls: short_lived(TEN, HTTP2_TLS);
+    nginx_closes_after_1000_requests_over_http2_and_tls: short_lived(THOUSAND, HTTP2_TLS);
+    nginx_answers_by_itself_over_http2_and_tls: short_lived(Kind::NginxAlone, HTTP2_TLS);
+    nginx_closes_idle_connections_over_http1_and_tls: idle(HTTP1_TLS);
+    nginx_closes_idle_connections_over_http2_and_tls: idle(HTTP2_TLS);
+    nginx_is_reloaded_over_http1_and_tls: reloaded(THOUSAND, HTTP1_TLS);
+    nginx_is_reloaded_over_http2_and_tls: reloaded(THOUSAND, HTTP2_TLS);
+    nginx_takes_large_bodies_over_http2_and_tls: large(THOUSAND, HTTP2_TLS);
+    haproxy_over_http1_and_tls: undisturbed(Kind::Haproxy, HTTP1_TLS);
+    haproxy_over_http2_and_tls: undisturbed(Kind::Haproxy, HTTP2_TLS);
+    haproxy_is_reloaded_over_http2_and_tls: reloaded(Kind::Haproxy, HTTP2_TLS);
+    nghttpd_over_http2_and_tls: undisturbed(Kind::Nghttpd, HTTP2_TLS);
+    node_over_http1_and_tls: undisturbed(Kind::Node, HTTP1_TLS);
+    node_over_http2_and_tls: undisturbed(Kind::Node, HTTP2_TLS);
+    go_over_http1_and_tls: undisturbed(Kind::Go, HTTP1_TLS);
+    go_over_http2_and_tls: undisturbed(Kind::Go, HTTP2_TLS);
+    go_takes_large_bodies_over_http2_and_tls: large(Kind::Go, HTTP2_TLS);
+    hypercorn_over_http1_and_tls: undisturbed(Kind::Hypercorn, HTTP1_TLS);
+    hypercorn_over_http2_and_tls: cut(Kind::Hypercorn, HTTP2_TLS);
 }

@@ -27,6 +27,10 @@ pub struct Wire {
 pub const HTTP1: Wire = Wire { http2: false, tls: false };
 /// HTTP/2 in clear text, by prior knowledge.
 pub const HTTP2: Wire = Wire { http2: true, tls: false };
+/// HTTP/1.1 over TLS.
+pub const HTTP1_TLS: Wire = Wire { http2: false, tls: true };
+/// HTTP/2 over TLS.
+pub const HTTP2_TLS: Wire = Wire { http2: true, tls: true };
 impl Wire {
     /// `protocol` of the configuration.
     pub fn protocol(self) -> &'static str {
