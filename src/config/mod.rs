@@ -20,6 +20,7 @@ mod headers;
 mod json_schema;
 mod keys;
 mod levels;
+mod ordering;
 mod routing;
 mod schema;
 mod service;

@@ -177,11 +177,6 @@ fn not_enabled(node: &Node) -> bool {
     node.get("enabled").is_some_and(|entry| is_false(&entry.value))
 }
 
-/// The same in the spelling of `record-ordering`.
-fn not_enable(node: &Node) -> bool {
-    node.get("enable").is_some_and(|entry| is_false(&entry.value))
-}
-
 fn is_negative(node: &Node) -> bool {
     node.plain() == Some("-1")
 }

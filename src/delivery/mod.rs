@@ -22,6 +22,7 @@ pub mod flight;
 pub mod gzip;
 pub mod lease;
 pub mod names;
+pub mod ordering;
 pub mod rejects;
 pub mod source;
 pub mod table;
