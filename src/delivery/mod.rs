@@ -20,6 +20,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod flight;
 pub mod gzip;
+pub mod handover;
 pub mod lease;
 pub mod names;
 pub mod ordering;

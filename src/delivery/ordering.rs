@@ -129,6 +129,8 @@ struct Entry {
     ttl: u8,
     /// Waiters.
     waiting: u8,
+    /// The version in flight is still being gathered with others.
+    parked: bool,
     /// The first of them; the others follow by [`Node::next`].
     first: Option<Key>,
     delivered: Option<Mark>,
@@ -347,6 +349,23 @@ impl<W: Waiter> Ordering<W> {
         self.ended.pop_front()
     }
 
+    /// The version in flight is being gathered with others (`true`), or is on its way.
+    pub fn park(&mut self, key: Key, parked: bool) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.parked = parked;
+        }
+    }
+
+    /// Whether the version in flight is being gathered with others.
+    pub fn is_parked(&self, id: &RecordId) -> bool {
+        self.ids.get(id).and_then(|key| self.entries.get(*key)).is_some_and(|entry| entry.parked)
+    }
+
+    /// Whether others wait for the version in flight.
+    pub fn has_waiters(&self, key: Key) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.first.is_some())
+    }
+
     /// Ends waiters whose deadline has passed, and forgets records whose time is over.
     pub fn expire(&mut self, now: Time) {
         while let Some(key) = self.deadlines.expired(now) {
@@ -404,7 +423,7 @@ impl<W: Waiter> Ordering<W> {
             self.evicted += 1;
         }
         let links = Links::default();
-        let entry = Entry { id, ttl: 0, waiting: 0, first: None, delivered: None, in_flight: None, links };
+        let entry = Entry { id, ttl: 0, waiting: 0, parked: false, first: None, delivered: None, in_flight: None, links };
         let key = self.entries.insert(entry)?;
         self.ids.insert(id, key);
         Some(key)
@@ -420,6 +439,7 @@ impl<W: Waiter> Ordering<W> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         assert!(entry.in_flight.is_none(), "one version of a record is in flight");
         entry.in_flight = Some(Mark { lut: version.lut, route: version.rule.route });
+        entry.parked = false;
         let ttl = usize::from(entry.ttl);
         entry.ttl = version.rule.ttl;
         self.in_flight += 1;

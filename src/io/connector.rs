@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::control::Control;
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
+use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::rejected::{Link, RejectedFile};
 use super::resolve::Resolver;
@@ -105,6 +106,8 @@ impl Connector {
             rejected: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
+        let hands_over = shared.is_ordered() && cores.len() > 1;
+        let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
         let clock = Clock::start();
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
@@ -125,6 +128,7 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
+                handover: handovers.next(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));

@@ -15,6 +15,7 @@ pub mod connector;
 mod control;
 pub mod cores;
 mod executor;
+mod handover;
 mod listen;
 mod rejected;
 mod resolve;

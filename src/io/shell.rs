@@ -14,6 +14,7 @@ use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
 use crate::time::{Now, Time};
 
+use super::handover::Post;
 use super::resolve::Addresses;
 use super::turn::Turn;
 
@@ -95,6 +96,8 @@ pub struct Shell {
     pub tick_due: Cell<Time>,
     /// The tick sleeps long, since nothing has to be done in time.
     idle: Cell<bool>,
+    /// To the other executors, if records are handed over.
+    pub post: Option<Post>,
     beat: RefCell<Option<Waker>>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
@@ -110,6 +113,7 @@ impl Shell {
         read_bytes: usize,
         addresses: Arc<Addresses>,
         load: Arc<std::sync::atomic::AtomicUsize>,
+        post: Option<Post>,
     ) -> Shell {
         Shell {
             engine: RefCell::new(engine),
@@ -118,6 +122,7 @@ impl Shell {
             turn: Turn::default(),
             addresses,
             load,
+            post,
             source_tasks: Cell::new(0),
             tick_due: Cell::new(clock.monotonic() + TICK_SLACK),
             idle: Cell::new(false),
@@ -165,7 +170,7 @@ impl Shell {
         .await;
     }
 
-    /// Carries out what the engine asks for: wakes tasks, opens connections.
+    /// Carries out what the engine asks for: wakes tasks, sends parcels, opens connections.
     pub fn carry_out(&self, engine: &mut Engine) {
         self.carry_out_for(engine, None);
     }
@@ -180,6 +185,11 @@ impl Shell {
             match wake {
                 Wake::Source(key) => self.sources.borrow().wake(key),
                 Wake::Connection(key) => self.connections.borrow().wake(key),
+            }
+        }
+        if let Some(post) = &self.post {
+            while let Some((to, parcel)) = engine.next_parcel() {
+                post.send(to, parcel);
             }
         }
         let mut connects = self.connects.borrow_mut();

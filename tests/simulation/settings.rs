@@ -148,6 +148,7 @@ impl Draw {
             format: random.chance(40).then(|| if random.chance(50) { typed() } else { flat("m") }),
             bin_transforms: None,
             batching: (self.batches && random.chance(50)).then(|| self.batching(random)),
+            ordering: None,
         }
     }
 

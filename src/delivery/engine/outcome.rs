@@ -2,7 +2,7 @@
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Flight, Member, Stage};
+use super::super::flight::{Flight, Member, Origin, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -13,7 +13,11 @@ use crate::wire::ack;
 
 impl Engine {
     /// Sets a record's code; the first one stands.
-    pub(super) fn answer(&mut self, source: Key, number: u64, code: u8) {
+    pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
+        let source = match source {
+            Origin::Source(source) => source,
+            Origin::Ghost(ghost) => return self.handover.answer(ghost, number, code),
+        };
         if let Some(entry) = self.sources.get_mut(source)
             && entry.window.complete(number, code)
             && entry.window.is_ready()
@@ -141,6 +145,7 @@ impl Engine {
             }
             self.answer_flight(flight_key, ack::PERMANENT, now);
         } else {
+            flight.delivered = !flight.answered;
             self.answer_flight(flight_key, ack::OK, now);
         }
         self.finish_flight(flight_key);
@@ -233,7 +238,10 @@ impl Engine {
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
             next = attempt.sibling;
         }
-        flight.members().for_each(|_| self.budget.release_record());
+        for member in flight.members() {
+            self.budget.release_record();
+            self.free_slot(member, flight.delivered);
+        }
     }
 
     /// The peer has not acted on the request: once more, on another healthy URL if there is one.

@@ -10,10 +10,12 @@ use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::encoders::Encoders;
 use super::super::endpoint::{Destination, Endpoint};
+use super::super::handover::Handover;
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
 use super::super::rejects::Rejects;
 use super::super::table::Table;
+use super::ordering::Order;
 use super::{Engine, Limited};
 use crate::config::model::{BatchBody, Config, Routing};
 use crate::format::Framing;
@@ -48,6 +50,13 @@ impl SharedLimits {
             executors,
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
+    }
+}
+
+impl SharedLimits {
+    /// Whether any records are ordered, so that executors hand records over to each other.
+    pub fn is_ordered(&self) -> bool {
+        self.table.profiles().iter().any(|profile| profile.ordering.is_some())
     }
 }
 
@@ -141,6 +150,7 @@ impl Engine {
         let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
         let rules = rules(config, &policy.table);
         let (destinations, endpoints) = delivery(config, shared, index)?;
+        let order = Order::new(&policy.table, index, shared.executors);
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),
@@ -162,6 +172,9 @@ impl Engine {
             unsealed: Vec::new(),
             batches: OpenBatches::default(),
             rejects: Rejects::new(config.rejected.is_some()),
+            handover: Handover::new(index, if order.is_some() { shared.executors } else { 1 }),
+            order,
+            link_waiters: Vec::new(),
             sources_gone: 0,
             paused: VecDeque::new(),
             grace: None,
