@@ -12,5 +12,6 @@ pub mod record;
 pub mod report;
 pub mod sink;
 pub mod source;
+pub mod versions;
 
 mod clock;
