@@ -27,6 +27,7 @@ pub static ROOT: Section = Section {
         section("format", &FORMAT, "How a record is written."),
         section("bin-transforms", &BIN_TRANSFORMS, "Which bins are delivered, and under which names."),
         section("batching", &BATCHING, "Several records in one request."),
+        section("record-ordering", &RECORD_ORDERING, "One version of a record in flight, in the order of their updates."),
         named("namespaces", &NAMESPACE, "Settings of one namespace, in place of those of the top level."),
         named("port-based-config", &PORT_BLOCK, "Settings for records that arrive on one listening port."),
         works("content-errors", Words(&["permanent", "temporary"]), "The answer to a record that cannot be expressed.")
@@ -37,7 +38,6 @@ pub static ROOT: Section = Section {
         section("logging", &LOGGING, "Where log lines go."),
         section("executors", &EXECUTORS, "Cores and memory."),
         section("limits", &LIMITS, "Named bounds."),
-        section("record-ordering", &RECORD_ORDERING, "One version of a record in flight, in the order of their updates."),
         java("custom-transformer"),
     ],
 };

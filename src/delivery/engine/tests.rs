@@ -1,6 +1,7 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
 mod batching;
+mod ordering;
 mod rejecting;
 
 use std::net::SocketAddr;
