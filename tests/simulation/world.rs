@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
+use ringpost::delivery::handover::Parcel;
 use ringpost::delivery::table::Key;
 use ringpost::time::{Now, Time};
 
@@ -19,6 +20,8 @@ use super::settings::PORTS;
 
 const READS_PER_TURN: usize = 4;
 const TURN: u64 = 3_000;
+/// A parcel from one engine to another takes so long at the most.
+pub const LONGEST_MAIL: u64 = 20 * MS;
 
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -36,6 +39,8 @@ pub enum Event {
     Act(usize, Act),
     /// The end of the writing of an engine's oldest line for `rejected-file`.
     LineWritten(usize),
+    /// The oldest parcel for this engine arrives.
+    Parcel(usize),
 }
 
 /// Who is at the other end of a link.
@@ -85,6 +90,12 @@ pub struct World {
     pub endpoints: Vec<Endpoint>,
     pub servers: Vec<Server>,
     pub lines: Vec<Lines>,
+    /// Parcels on their way to each engine, and from whom.
+    mail: Vec<VecDeque<(usize, Parcel)>>,
+    /// When the last of them arrives.
+    mail_at: Vec<u64>,
+    /// Engines that drain and have no connection any more.
+    rests: Vec<bool>,
     pub hash: u64,
     pub steps: u64,
     trace: bool,
@@ -119,6 +130,9 @@ impl World {
             ledger: Ledger::new(&scenario),
             lines: engines.iter().map(|_| Lines::default()).collect(),
             drain_began: vec![None; engines.len()],
+            mail: engines.iter().map(|_| VecDeque::new()).collect(),
+            mail_at: vec![0; engines.len()],
+            rests: vec![false; engines.len()],
             engines,
             links: Vec::new(),
             tasks: BTreeMap::new(),
@@ -220,6 +234,7 @@ impl World {
             Event::Mode(endpoint) => self.change_mode(endpoint),
             Event::Act(server, act) => self.server_act(server, act),
             Event::LineWritten(engine) => self.line_written(engine),
+            Event::Parcel(engine) => self.take_parcel(engine),
         }
     }
 
@@ -239,7 +254,10 @@ impl World {
         self.carry_out(index);
         let sources =
             self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
-        if drained && !sources {
+        self.rests[index] |= drained && !sources;
+        let hands_over = self.scenario.keys.is_some();
+        let may_end = |other: usize| self.engines[other].is_none() || self.rests[other] || !hands_over;
+        if self.rests[index] && (0..self.engines.len()).all(may_end) {
             return self.end_engine(index);
         }
         if late {
@@ -271,6 +289,7 @@ impl World {
         if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
             self.ledger.violation(format!("engine {index} drained too late"));
         }
+        self.count_engine(index);
         self.engines[index] = None;
         for link in 0..self.links.len() {
             if self.links[link].engine == index && !self.links[link].over {
@@ -295,9 +314,40 @@ impl World {
         while let Some(connect) = engine.next_connect() {
             connects.push(connect);
         }
+        let mut parcels = Vec::new();
+        while let Some((to, parcel)) = self.engines[index].as_mut().and_then(Engine::next_parcel) {
+            parcels.push((to, parcel));
+        }
+        for (to, parcel) in parcels {
+            let late = if self.random.chance(3) { self.random.below(LONGEST_MAIL) } else { self.random.below(200_000) };
+            let at = self.mail_at[to].max(self.now + late);
+            self.mail_at[to] = at;
+            self.mail[to].push_back((index, parcel));
+            self.at(at, Event::Parcel(to));
+        }
         for connect in connects {
             self.connect(index, connect);
         }
+    }
+
+    /// `io::handover::receive`.
+    fn take_parcel(&mut self, index: usize) {
+        let now = self.time();
+        let Some((from, parcel)) = self.mail[index].pop_front() else { return };
+        self.log("parcel", [index as u64, from as u64, 0]);
+        let Some(engine) = self.engines[index].as_mut() else { return };
+        engine.take_parcel(from, parcel, now);
+        self.carry_out(index);
+    }
+
+    /// Adds what an engine counted.
+    fn count_engine(&mut self, index: usize) {
+        let Some(engine) = &self.engines[index] else { return };
+        let (counters, tally) = (engine.counters(), &mut self.ledger.tally);
+        tally.stale += counters.stale;
+        tally.coalesced += counters.coalesced;
+        tally.waited += counters.ordered_waits;
+        tally.handed += counters.handed_over;
     }
 
     /// A node connects to an engine.

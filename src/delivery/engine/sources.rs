@@ -150,6 +150,10 @@ impl Engine {
         self.pump_touched(now);
         if self.order.is_some() {
             self.go_on_in_order(now);
+            if !self.paused.is_empty() && !self.budget.has_room(0) {
+                self.make_room(now);
+                self.pump_touched(now);
+            }
         }
         self.resume();
     }
