@@ -22,6 +22,10 @@ use crate::time::Time;
 /// its place among them.
 pub const WAITING_LIMIT: u8 = 64;
 
+/// Routes of one record whose delivered versions are remembered. A record has more than one only if it comes on several
+/// ports that send it elsewhere.
+const ROUTES: usize = 2;
+
 /// Namespaces that are told apart, in each domain; a server has 32 at the most. Their names come from outside.
 const NAMESPACE_LIMIT: u16 = 4096;
 
@@ -133,10 +137,27 @@ struct Entry {
     parked: bool,
     /// The first of them; the others follow by [`Node::next`].
     first: Option<Key>,
-    delivered: Option<Mark>,
+    /// The newest one that was delivered, on each of the last two routes.
+    delivered: [Option<Mark>; ROUTES],
     in_flight: Option<Mark>,
     /// Place among the idle ones.
     links: Links,
+}
+
+impl Entry {
+    /// A version is delivered. Of its route the newest one is known, and of the routes the one that was used before.
+    fn remember(&mut self, mark: Mark) {
+        let known = self.delivered.iter_mut().flatten().find(|known| known.route == mark.route);
+        match known {
+            Some(known) => known.lut = known.lut.max(mark.lut),
+            None => {
+                self.delivered.rotate_right(1);
+                if let Some(first) = self.delivered.first_mut() {
+                    *first = Some(mark);
+                }
+            }
+        }
+    }
 }
 
 impl Linked for Entry {
@@ -235,7 +256,7 @@ impl<W: Waiter> Ordering<W> {
             let is_full = self.entries.len() >= self.limit && self.oldest_idle().is_none();
             return if is_full { Judgement::NoPlace } else { Judgement::Send };
         };
-        if is_older(version, entry.delivered) {
+        if entry.delivered.iter().any(|mark| is_older(version, *mark)) {
             return Judgement::Stale;
         }
         if entry.in_flight.is_none() && entry.first.is_none() {
@@ -296,9 +317,8 @@ impl<W: Waiter> Ordering<W> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some(mark) = entry.in_flight.take() else { return };
         self.in_flight = self.in_flight.saturating_sub(1);
-        // A version that went elsewhere may be older than what is known; that stays known.
-        if delivered && entry.delivered.is_none_or(|known| known.lut <= mark.lut) {
-            entry.delivered = Some(mark);
+        if delivered {
+            entry.remember(mark);
         }
         while let Some(first) = self.entries.get(key).and_then(|entry| entry.first)
             && let Some(node) = self.nodes.get(first).filter(|node| node.joined)
@@ -423,7 +443,16 @@ impl<W: Waiter> Ordering<W> {
             self.evicted += 1;
         }
         let links = Links::default();
-        let entry = Entry { id, ttl: 0, waiting: 0, parked: false, first: None, delivered: None, in_flight: None, links };
+        let entry = Entry {
+            id,
+            ttl: 0,
+            waiting: 0,
+            parked: false,
+            first: None,
+            delivered: [None; ROUTES],
+            in_flight: None,
+            links,
+        };
         let key = self.entries.insert(entry)?;
         self.ids.insert(id, key);
         Some(key)
@@ -452,7 +481,7 @@ impl<W: Waiter> Ordering<W> {
     fn rest(&mut self, key: Key, now: Time) {
         let Some(entry) = self.entries.get(key).filter(|entry| !entry.links.is_linked()) else { return };
         let place = usize::from(entry.ttl);
-        match self.idle.get_mut(place).filter(|_| entry.delivered.is_some()) {
+        match self.idle.get_mut(place).filter(|_| entry.delivered.iter().any(Option::is_some)) {
             Some((ttl, chain)) => {
                 let until = now + *ttl;
                 chain.add(&mut self.entries, key, until);
@@ -462,9 +491,7 @@ impl<W: Waiter> Ordering<W> {
     }
 
     fn forget(&mut self, key: Key) {
-        if let Some((_, chain)) =
-            self.entries.get(key).and_then(|entry| self.idle.get_mut(usize::from(entry.ttl)))
-        {
+        if let Some((_, chain)) = self.entries.get(key).and_then(|entry| self.idle.get_mut(usize::from(entry.ttl))) {
             chain.remove(&mut self.entries, key);
         }
         if let Some(entry) = self.entries.remove(key) {

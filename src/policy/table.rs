@@ -66,8 +66,7 @@ struct Seen {
 }
 
 /// The blocks that a profile is made of.
-type Origin =
-    (Option<*const Routing>, usize, Option<usize>, Option<*const Batching>, Option<*const RecordOrdering>);
+type Origin = (Option<*const Routing>, usize, Option<usize>, Option<*const Batching>, Option<*const RecordOrdering>);
 
 impl ProfileTable {
     /// Resolves every combination that the rules name; the configuration bounds their number.

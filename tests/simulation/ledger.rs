@@ -181,17 +181,11 @@ impl Ledger {
         self.frames.len() - 1
     }
 
-    /// Whether versions of both frames are compared with each other, and nothing else with them: they go to the same
-    /// destinations, and no other frames of their record to some of these.
+    /// Whether versions of both frames are compared with each other: they go to the same destinations.
     fn are_compared(&self, frame: usize, other: usize) -> bool {
         let (one, two) = (self.kind(frame), self.kind(other));
-        let of_record = self.kinds.iter().filter(|kind| (kind.namespace, kind.set) == (one.namespace, one.set));
-        let is_clear = |kind: &Kind| {
-            let is_apart = kind.settings.destinations.iter().all(|it| !one.settings.destinations.contains(it));
-            kind.settings.destinations == one.settings.destinations || is_apart || !kind.settings.ordered
-        };
         let same = one.settings.destinations == two.settings.destinations;
-        one.settings.ordered && two.settings.ordered && same && of_record.into_iter().all(is_clear)
+        one.settings.ordered && two.settings.ordered && same
     }
 
     /// A newer version of its record was delivered everywhere.
@@ -210,9 +204,8 @@ impl Ledger {
     /// A version that arrived after a newer one was acked is not sent.
     fn order_fault(&self, frame: usize) -> Option<String> {
         let (version, arrived) = self.frames[frame].version.zip(self.frames[frame].arrived)?;
-        let overtakes = |acked: &&Acked| {
-            acked.lut > version.lut && acked.at < arrived && self.are_compared(frame, acked.frame)
-        };
+        let overtakes =
+            |acked: &&Acked| acked.lut > version.lut && acked.at < arrived && self.are_compared(frame, acked.frame);
         let newer = self.acked.get(&version.key)?.iter().find(overtakes)?;
         Some(format!("{version:?} arrived at {arrived}, and {newer:?} before it"))
     }
@@ -350,7 +343,9 @@ impl Ledger {
                 return Some(format!("frame {frame} comes too late: {fault}"));
             }
             let key = |frame: &usize| self.frames[*frame].version.map(|version| version.key);
-            if kind.settings.ordered && frames[..at].iter().any(|other| key(other).is_some() && key(other) == key(frame)) {
+            if kind.settings.ordered
+                && frames[..at].iter().any(|other| key(other).is_some() && key(other) == key(frame))
+            {
                 return Some(format!("frame {frame} is of a record that is there already"));
             }
             let class = self.frames[*frame].class;

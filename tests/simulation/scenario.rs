@@ -93,7 +93,8 @@ impl Scenario {
         let heal_at = SECOND + random.between(2_000, 8_000) * MS;
         let drain_all_at = random.chance(30).then(|| SECOND + random.between(200, 6_000) * MS);
         // An executor that owns records of others does not end before them.
-        let drain_one_at = (engines > 1 && ordering.is_none() && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
+        let drain_one_at =
+            (engines > 1 && ordering.is_none() && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
         Scenario {
             kinds: settings::kinds(&config.rules),
             batches,

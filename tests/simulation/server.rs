@@ -11,7 +11,7 @@ use super::http2::Http2;
 use super::ledger::Request;
 use super::pipe::Read;
 use super::scenario::MS;
-use super::world::{LONGEST_MAIL, Event, Far, World};
+use super::world::{Event, Far, LONGEST_MAIL, World};
 
 /// How an endpoint behaves for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -154,10 +154,10 @@ impl Draw {
             format: random.chance(40).then(|| if random.chance(50) { typed() } else { flat("m") }),
             bin_transforms: None,
             batching: (self.batches && random.chance(50)).then(|| self.batching(random)),
-            ordering: self.ordering.filter(|_| random.chance(20)).map(|coalesce| RecordOrdering {
-                enable: random.chance(50),
-                ..ordering(coalesce)
-            }),
+            ordering: self
+                .ordering
+                .filter(|_| random.chance(20))
+                .map(|coalesce| RecordOrdering { enable: random.chance(50), ..ordering(coalesce) }),
         }
     }
 

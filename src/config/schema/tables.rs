@@ -7,9 +7,7 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{
-    Key, Section, Shape, Type, is_empty, is_negative, is_true, java, named, not_enabled, section, works,
-};
+use super::{Key, Section, Shape, Type, is_empty, is_negative, is_true, java, named, not_enabled, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
@@ -27,7 +25,11 @@ pub static ROOT: Section = Section {
         section("format", &FORMAT, "How a record is written."),
         section("bin-transforms", &BIN_TRANSFORMS, "Which bins are delivered, and under which names."),
         section("batching", &BATCHING, "Several records in one request."),
-        section("record-ordering", &RECORD_ORDERING, "One version of a record in flight, in the order of their updates."),
+        section(
+            "record-ordering",
+            &RECORD_ORDERING,
+            "One version of a record in flight, in the order of their updates.",
+        ),
         named("namespaces", &NAMESPACE, "Settings of one namespace, in place of those of the top level."),
         named("port-based-config", &PORT_BLOCK, "Settings for records that arrive on one listening port."),
         works("content-errors", Words(&["permanent", "temporary"]), "The answer to a record that cannot be expressed.")

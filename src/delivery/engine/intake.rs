@@ -186,9 +186,13 @@ impl Engine {
         match record::decode(body) {
             Ok(record) => self.judge_record(origin, &record, now),
             Err(fault) => match record::glimpse(body) {
-                Some(identity) => {
-                    self.bad_content(origin, &format_args!("{identity}: {fault}"), true, (FrameKind::Message, body), now)
-                }
+                Some(identity) => self.bad_content(
+                    origin,
+                    &format_args!("{identity}: {fault}"),
+                    true,
+                    (FrameKind::Message, body),
+                    now,
+                ),
                 None => self.bad_content(origin, &fault, false, (FrameKind::Message, body), now),
             },
         }

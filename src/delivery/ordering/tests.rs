@@ -245,9 +245,7 @@ impl Model {
         let same = |other: usize| self.all[other].version.id == version.id;
         assert!(!self.in_flight.iter().any(|(_, other)| same(*other)), "one version of a record is in flight");
         assert!(
-            !self.remembers
-                || self.newest(version.id, 1 - version.rule.route).is_some()
-                || self.newest(version.id, version.rule.route).is_none_or(|newest| newest <= version.lut),
+            !self.remembers || self.newest(version.id, version.rule.route).is_none_or(|newest| newest <= version.lut),
             "nothing older than what was delivered goes"
         );
         self.in_flight.push((key, number));
@@ -258,9 +256,8 @@ impl Model {
         self.waiting.remove(place);
         let Sent { version, deadline, .. } = self.all[number].clone();
         let newer = |strictly: bool| {
-            self.newest(version.id, version.rule.route).is_some_and(|newest| {
-                if strictly { newest > version.lut } else { newest >= version.lut }
-            })
+            self.newest(version.id, version.rule.route)
+                .is_some_and(|newest| if strictly { newest > version.lut } else { newest >= version.lut })
         };
         match ending {
             Ending::Stale => assert!(newer(true), "a newer one was delivered"),

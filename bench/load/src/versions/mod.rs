@@ -142,7 +142,9 @@ pub fn check(events: &[Event], sinks: usize) -> Result<Summary, String> {
                     seen.get(&(*sink, version.key)).and_then(|seen| seen.taken).is_none_or(|taken| taken < version.lut)
                 };
                 if let Some(sink) = (0..sinks).find(behind) {
-                    return Err(format!("event {place}: {version:?} is acked 0, and sink {sink} took neither it nor a newer one"));
+                    return Err(format!(
+                        "event {place}: {version:?} is acked 0, and sink {sink} took neither it nor a newer one"
+                    ));
                 }
                 summary.acked += 1;
                 let known = newest.entry(version.key).or_default();

@@ -170,7 +170,8 @@ async fn http1(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
             let mut headers = [httparse::EMPTY_HEADER; 32];
             let mut request = httparse::Request::new(&mut headers);
             if let Ok(httparse::Status::Complete(head)) = request.parse(&bytes) {
-                let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
+                let header =
+                    request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
                 break (head, std::str::from_utf8(header.value).ok()?.parse::<usize>().ok()?);
             }
             if stream.read_buf(&mut bytes).await.ok()? == 0 {

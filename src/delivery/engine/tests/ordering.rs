@@ -7,12 +7,8 @@ const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
 
 fn ordered(destinations: usize) -> Config {
     let mut config = config(destinations);
-    config.rules.top.ordering = Some(RecordOrdering {
-        enable: true,
-        ttl: Duration::from_secs(30),
-        coalesce_waiting: false,
-        max_entries: 1000,
-    });
+    config.rules.top.ordering =
+        Some(RecordOrdering { enable: true, ttl: Duration::from_secs(30), coalesce_waiting: false, max_entries: 1000 });
     config.destinations.iter_mut().for_each(|destination| {
         destination.max_connections_per_endpoint = 8;
         destination.permanent.insert(422);
