@@ -70,3 +70,87 @@ fn a_thousand_keys_on_two_executors_stay_in_order_with_random_latency_and_errors
         connector.stop();
     }
 }
+
+/// Batches, deletes, updates, two destinations of which each fails now and then, all at once.
+#[test]
+fn batches_and_two_destinations_with_retries_and_deletes_stay_in_order() {
+    for protocol in PROTOCOLS {
+        for batched in [false, true] {
+            let log = Log::new();
+            let sinks = [sink(0, 6, 5, &log), sink(1, 3, 5, &log)];
+            let mut settings = settings(protocol, &[&sinks[0], &sinks[1]]).executors(2);
+            if batched {
+                settings = settings.batching("max-records: 20, batch-interval: 20");
+            }
+            let mut connector = settings.start();
+            let config = VersionSourceConfig {
+                lap: Duration::from_millis(30),
+                delete_every: 7,
+                update_every: 5,
+                ..VersionSourceConfig::to(connector.addr(), 100, by_length(30, 200))
+            };
+            let (_, summary) = run(config, &log, 2);
+            assert_eq!(summary.requests < summary.versions, batched, "{summary:?}");
+            connector.stop();
+        }
+    }
+}
+
+/// One key takes all that four connections send.
+#[test]
+fn a_hot_key_stays_in_order_with_and_without_merging() {
+    for (more, limit) in [("enable: true", u64::MAX), ("coalesce-waiting: true", 300)] {
+        let log = Log::new();
+        let sink = sink(0, 2, 5, &log);
+        let mut settings = settings("HTTP_2", &[&sink]).executors(2);
+        settings.more = vec![format!("record-ordering: {{ {more} }}")];
+        let mut connector = settings.start();
+        let config = VersionSourceConfig {
+            lap: Duration::from_millis(30),
+            window: 40,
+            ..VersionSourceConfig::to(connector.addr(), 1, by_length(600, 2_000))
+        };
+        let (report, summary) = run(config, &log, 1);
+        assert!(report.by_code.iter().any(|(code, _)| *code == 11), "more wait than a record may have: {report:?}");
+        assert!(summary.requests < limit.saturating_mul(by_length(1, 3)), "{more}: {summary:?}");
+        connector.stop();
+    }
+}
+
+/// SIGTERM while every executor has records of the other one: it ends in order and in time, and what was acked is right.
+#[test]
+fn a_drain_of_two_executors_under_load_ends_in_order() {
+    for protocol in PROTOCOLS {
+        let log = Log::new();
+        let sink = sink(0, 20, 5, &log);
+        let mut connector = settings(protocol, &[&sink]).executors(2).start();
+        let config = VersionSourceConfig::to(connector.addr(), 500, 1_000_000);
+        let source = VersionSource::spawn(config, &log).unwrap();
+        wait_until("records flow", LONG, || source.stats().acked > 2_000);
+        connector.signal(libc::SIGTERM);
+        let (code, took) = connector.wait_end(LONG);
+        source.stop();
+        source.join();
+        assert_eq!(code, Some(0), "{}{}", connector.log(), connector.errors());
+        assert!(took < Duration::from_secs(9), "{took:?}");
+        // What is in flight at the end has no newer one to come: only the rules that hold at any time.
+        let rules = check(&log.events(), 1);
+        assert!(rules.as_ref().map_or_else(|why| why.contains("never took"), |_| true), "{rules:?}");
+    }
+}
+
+/// With one executor, or without ordering, nothing is handed over, and order is not promised without it.
+#[test]
+fn without_ordering_versions_may_overtake_each_other_which_shows_that_the_check_sees_it() {
+    let log = Log::new();
+    let sink = sink(0, 8, 5, &log);
+    let mut settings = settings("HTTP_2", &[&sink]).executors(2);
+    settings.more.clear();
+    let mut connector = settings.start();
+    let config =
+        VersionSourceConfig { lap: Duration::from_millis(20), ..VersionSourceConfig::to(connector.addr(), 20, 50) };
+    let report = VersionSource::spawn(config, &log).unwrap().join();
+    assert_eq!(report.open, 0, "{report:?}");
+    assert!(check(&log.events(), 1).is_err());
+    connector.stop();
+}

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::chain::{Linked, Links};
 use super::names::NameId;
+use super::ordering::Outcome;
 use super::table::Key;
 use crate::format::{ContentType, Framing};
 use crate::policy::table::ProfileId;
@@ -52,6 +53,10 @@ pub struct Flight {
     pub answered: bool,
     /// Every destination has taken it, and its sources were told so.
     pub delivered: bool,
+    /// A destination has taken it.
+    pub taken: bool,
+    /// It is answered 10: it does not come again.
+    pub given_up: bool,
     /// A destination said that it will never take this.
     pub refused_for_good: bool,
     /// One said so of a batch. What is left of that may be one record, of which nothing was said.
@@ -98,10 +103,23 @@ impl Flight {
             pending: 0,
             answered: false,
             delivered: false,
+            taken: false,
+            given_up: false,
             refused_for_good: false,
             refused_as_batch: false,
             first: None,
             links: Links::default(),
+        }
+    }
+
+    /// What it says about the versions of its records, when it is over. One that a destination will never take is not
+    /// waited for.
+    pub fn outcome(&self) -> Outcome {
+        match (self.delivered, self.given_up, self.taken) {
+            (true, ..) => Outcome::Delivered,
+            (_, true, _) => Outcome::GivenUp,
+            (_, _, true) => Outcome::Partly,
+            (_, _, false) => Outcome::Failed,
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Judgement {
     Follow,
     /// A newer one is delivered.
     Stale,
+    /// A newer one was taken by some of its destinations and not by all: it comes again, and this one after it.
+    Behind,
     /// Too many versions of this record wait.
     TooManyWait,
     /// All records that may be remembered have a version in flight.
@@ -93,6 +95,19 @@ pub enum Judgement {
 pub trait Waiter {
     /// It will not be sent, so that its body is of no use.
     fn drop_body(&mut self);
+}
+
+/// What became of a version in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every destination took it.
+    Delivered,
+    /// Some did.
+    Partly,
+    /// None did, as far as is known.
+    Failed,
+    /// One never will, so that it does not come again.
+    GivenUp,
 }
 
 /// Why a waiter will not be sent.
@@ -139,14 +154,29 @@ struct Entry {
     first: Option<Key>,
     /// The newest one that was delivered, on each of the last two routes.
     delivered: [Option<Mark>; ROUTES],
+    /// The newest one that some destinations took, if it is not delivered.
+    partly: Option<Mark>,
     in_flight: Option<Mark>,
     /// Place among the idle ones.
     links: Links,
 }
 
 impl Entry {
+    /// Whether there is anything to remember.
+    fn is_known(&self) -> bool {
+        self.partly.is_some() || self.delivered.iter().any(Option::is_some)
+    }
+
+    /// Nobody waits any more for a version up to this one to be delivered everywhere.
+    fn give_up(&mut self, mark: Mark) {
+        if self.partly.is_some_and(|partly| partly.route == mark.route && partly.lut <= mark.lut) {
+            self.partly = None;
+        }
+    }
+
     /// A version is delivered. Of its route the newest one is known, and of the routes the one that was used before.
     fn remember(&mut self, mark: Mark) {
+        self.give_up(mark);
         let known = self.delivered.iter_mut().flatten().find(|known| known.route == mark.route);
         match known {
             Some(known) => known.lut = known.lut.max(mark.lut),
@@ -259,6 +289,9 @@ impl<W: Waiter> Ordering<W> {
         if entry.delivered.iter().any(|mark| is_older(version, *mark)) {
             return Judgement::Stale;
         }
+        if is_older(version, entry.partly) && !is_older(version, entry.in_flight) {
+            return Judgement::Behind;
+        }
         if entry.in_flight.is_none() && entry.first.is_none() {
             return Judgement::Send;
         }
@@ -313,12 +346,17 @@ impl<W: Waiter> Ordering<W> {
 
     /// The version in flight of `entry` is over, with all requests that it had. Those that wait for it end, and the next
     /// one is released.
-    pub fn settle(&mut self, key: Key, delivered: bool, now: Time) {
+    pub fn settle(&mut self, key: Key, outcome: Outcome, now: Time) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some(mark) = entry.in_flight.take() else { return };
         self.in_flight = self.in_flight.saturating_sub(1);
+        let delivered = outcome == Outcome::Delivered;
         if delivered {
             entry.remember(mark);
+        } else if outcome == Outcome::GivenUp {
+            entry.give_up(mark);
+        } else if outcome == Outcome::Partly && entry.partly.is_none_or(|known| known.lut <= mark.lut) {
+            entry.partly = Some(mark);
         }
         while let Some(first) = self.entries.get(key).and_then(|entry| entry.first)
             && let Some(node) = self.nodes.get(first).filter(|node| node.joined)
@@ -450,6 +488,7 @@ impl<W: Waiter> Ordering<W> {
             parked: false,
             first: None,
             delivered: [None; ROUTES],
+            partly: None,
             in_flight: None,
             links,
         };
@@ -477,11 +516,11 @@ impl<W: Waiter> Ordering<W> {
         }
     }
 
-    /// Nothing of the record is in flight or waits: it is remembered for a while if a version was delivered.
+    /// Nothing of the record is in flight or waits: it is remembered for a while if a version was delivered, or taken somewhere.
     fn rest(&mut self, key: Key, now: Time) {
         let Some(entry) = self.entries.get(key).filter(|entry| !entry.links.is_linked()) else { return };
         let place = usize::from(entry.ttl);
-        match self.idle.get_mut(place).filter(|_| entry.delivered.iter().any(Option::is_some)) {
+        match self.idle.get_mut(place).filter(|_| entry.is_known()) {
             Some((ttl, chain)) => {
                 let until = now + *ttl;
                 chain.add(&mut self.entries, key, until);

@@ -33,7 +33,7 @@ pub struct Counters {
     pub coalesced: u64,
     /// Versions that had to wait for one before them.
     pub ordered_waits: u64,
-    /// Versions that were answered 11, since too many of their record wait or too many records are in flight.
+    /// Versions that were answered 11, since a newer one has to come again, or too many versions or records wait.
     pub ordered_refused: u64,
     /// Records without a last-update time, which cannot be ordered.
     pub unordered: u64,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::batch::{NewRecord, OpenBatch};
 use super::super::bodies;
 use super::super::flight::{Batch, Flight, Member, Stage};
+use super::super::ordering::Outcome;
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -106,7 +107,7 @@ impl Engine {
     pub(super) fn drop_member(&mut self, member: &Member) {
         self.answer(member.source, member.number, ack::TEMPORARY);
         self.budget.release_record();
-        self.free_slot(member, false);
+        self.free_slot(member, Outcome::Failed);
     }
 
     /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
@@ -245,6 +246,7 @@ impl Engine {
             let mut one = Flight::of_one(*member, flight.profile);
             one.since = now;
             one.refused_for_good = refused_alone;
+            one.taken = flight.taken;
             let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
             self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
             let mut next = Some(first);

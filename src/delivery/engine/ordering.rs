@@ -13,7 +13,7 @@ use super::super::batch::NewRecord;
 use super::super::bodies;
 use super::super::flight::{Flight, Member, Origin};
 use super::super::names::Kind;
-use super::super::ordering::{Ended, Ending, Judgement, Ordering, RecordId, Rule, Version, Waiter};
+use super::super::ordering::{Ended, Ending, Judgement, Ordering, Outcome, RecordId, Rule, Version, Waiter};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::{Accepted, Verdict, more};
@@ -46,8 +46,8 @@ pub(super) struct Order {
     versions: Ordering<Held>,
     /// By profile.
     rules: Vec<Option<Rule>>,
-    /// Slots whose flight has ended, and whether it was delivered.
-    settled: Vec<(Key, bool)>,
+    /// Slots whose flight has ended, and how.
+    settled: Vec<(Key, Outcome)>,
 }
 
 impl Order {
@@ -139,6 +139,7 @@ impl Engine {
                 self.count_stale(complete, &|| record.identity().to_string(), now.monotonic);
                 return Place::Over(Verdict::Answer(ack::OK));
             }
+            Judgement::Behind => "a newer version of it is at some of its destinations and comes again to the others",
             Judgement::TooManyWait => "too many versions of it wait for one another already",
             Judgement::NoPlace => "record-ordering.max-entries records are in flight",
         };
@@ -188,7 +189,7 @@ impl Engine {
                 self.counters.stale_updates += u64::from(!version.complete);
                 ack::OK
             }
-            Judgement::TooManyWait | Judgement::NoPlace => {
+            Judgement::Behind | Judgement::TooManyWait | Judgement::NoPlace => {
                 self.counters.ordered_refused += 1;
                 ack::TEMPORARY
             }
@@ -226,9 +227,9 @@ impl Engine {
     }
 
     /// A record that is over frees its slot; what waits for it is started later.
-    pub(super) fn free_slot(&mut self, member: &Member, delivered: bool) {
+    pub(super) fn free_slot(&mut self, member: &Member, outcome: Outcome) {
         if let (Some(slot), Some(order)) = (member.slot, &mut self.order) {
-            order.settled.push((slot, delivered));
+            order.settled.push((slot, outcome));
         }
     }
 
@@ -283,8 +284,8 @@ impl Engine {
     fn start_waiting(&mut self, now: Time) {
         loop {
             let Some(order) = &mut self.order else { return };
-            while let Some((slot, delivered)) = order.settled.pop() {
-                order.versions.settle(slot, delivered, now);
+            while let Some((slot, outcome)) = order.settled.pop() {
+                order.versions.settle(slot, outcome, now);
             }
             if let Some(ended) = order.versions.next_ended() {
                 self.end_waiter(&ended, now);

@@ -134,7 +134,9 @@ impl Engine {
     /// A destination has taken the flight, or will never take it. The last one decides.
     fn attempt_ended(&mut self, key: Key, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
+        let taken = self.attempts.get(key).is_some_and(|attempt| !attempt.refused_for_good);
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
+        flight.taken |= taken;
         flight.pending = flight.pending.saturating_sub(1);
         if flight.pending > 0 {
             return;
@@ -143,6 +145,7 @@ impl Engine {
             if flight.refused_as_batch {
                 return self.take_apart(flight_key, now);
             }
+            flight.given_up = true;
             self.answer_flight(flight_key, ack::PERMANENT, now);
         } else {
             flight.delivered = !flight.answered;
@@ -240,7 +243,7 @@ impl Engine {
         }
         for member in flight.members() {
             self.budget.release_record();
-            self.free_slot(member, flight.delivered);
+            self.free_slot(member, flight.outcome());
         }
     }
 

@@ -55,13 +55,13 @@ fn newer_versions_wait_in_the_order_of_their_updates_and_older_ones_for_the_outc
     assert_eq!(all.judge(&version(2, 1)), Judgement::Send, "another record has nothing to do with it");
     assert_eq!(all.judge(&version(1, 10)), Judgement::Wait, "the same update again goes, one at a time");
     assert_eq!(released(&mut all, at(1)), None);
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     assert_eq!(ended(&mut all), [(2, Ending::Stale)]);
     assert_eq!(released(&mut all, at(1)), Some((slot, 1)));
     assert_eq!(all.judge(&version(1, 9)), Judgement::Stale);
-    all.settle(slot, false, at(1));
+    all.settle(slot, Outcome::Failed, at(1));
     assert_eq!(released(&mut all, at(1)), Some((slot, 0)), "whatever became of the one before");
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     assert_eq!(all.judge(&version(1, 11)), Judgement::Stale);
     assert_eq!(all.judge(&version(1, 12)), Judgement::Send);
     assert_eq!(all.busy(), 0);
@@ -72,7 +72,7 @@ fn an_older_version_of_a_failed_one_is_sent_again_by_the_server_and_goes() {
     let mut all = ordering();
     let slot = all.begin(&version(1, 10)).unwrap();
     all.wait(version(1, 9), Number(0, false), at(7)).unwrap();
-    all.settle(slot, false, at(1));
+    all.settle(slot, Outcome::Failed, at(1));
     assert_eq!(ended(&mut all), [(0, Ending::Undone)]);
     assert_eq!(all.judge(&version(1, 9)), Judgement::Send);
     assert!(all.is_empty(), "a record of which nothing was delivered is not remembered");
@@ -93,15 +93,15 @@ fn a_complete_newer_version_stands_for_those_that_wait_if_that_is_wanted() {
     }
     assert_eq!(all.judge(&coalesce(3, true)), Judgement::Follow);
     all.wait(coalesce(3, true), Number(6, false), at(7)).unwrap();
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     assert_eq!(released(&mut all, at(1)), Some((slot, 4)));
     assert_eq!(ended(&mut all), []);
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     let mut merged = ended(&mut all);
     merged.sort_by_key(|(number, _)| *number);
     assert_eq!(merged, [(2, Ending::Merged), (3, Ending::Merged), (6, Ending::Merged)]);
     assert_eq!(released(&mut all, at(1)), Some((slot, 5)));
-    all.settle(slot, false, at(1));
+    all.settle(slot, Outcome::Failed, at(1));
     assert_eq!(all.busy(), 0);
 }
 
@@ -111,10 +111,10 @@ fn a_version_that_goes_elsewhere_makes_none_stale() {
     let mut all = ordering();
     let slot = all.begin(&version(1, 10)).unwrap();
     assert_eq!(all.judge(&elsewhere(5)), Judgement::Wait, "one in flight all the same");
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     assert_eq!(all.judge(&elsewhere(5)), Judgement::Send);
     let slot = all.begin(&elsewhere(5)).unwrap();
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     assert_eq!(all.judge(&version(1, 9)), Judgement::Stale, "what is known stays known");
 }
 
@@ -124,7 +124,7 @@ fn a_record_is_forgotten_when_its_time_is_over_and_never_while_it_is_in_flight()
     let slot = all.begin(&version(1, 10)).unwrap();
     all.expire(at(100));
     assert_eq!(all.len(), 1);
-    all.settle(slot, true, at(100));
+    all.settle(slot, Outcome::Delivered, at(100));
     all.expire(at(129));
     assert_eq!(all.judge(&version(1, 9)), Judgement::Stale);
     all.expire(at(130));
@@ -139,14 +139,14 @@ fn a_full_cache_forgets_the_oldest_idle_record_and_refuses_only_when_all_are_in_
     let second = all.begin(&version(2, 10)).unwrap();
     assert_eq!(all.judge(&version(3, 10)), Judgement::NoPlace);
     assert_eq!(all.begin(&version(3, 10)), None);
-    all.settle(second, true, at(1));
-    all.settle(first, true, at(2));
+    all.settle(second, Outcome::Delivered, at(1));
+    all.settle(first, Outcome::Delivered, at(2));
     assert_eq!(all.judge(&version(3, 10)), Judgement::Send);
     let third = all.begin(&version(3, 10)).unwrap();
     assert_eq!((all.len(), all.evicted()), (2, 1));
     assert_eq!(all.judge(&version(1, 9)), Judgement::Stale);
     assert_eq!(all.judge(&version(2, 9)), Judgement::Send, "the one that had rested longest is forgotten");
-    all.settle(third, true, at(3));
+    all.settle(third, Outcome::Delivered, at(3));
 }
 
 #[test]
@@ -169,13 +169,13 @@ fn a_place_is_not_given_back_twice() {
     let mut all = ordering();
     let slot = all.begin(&version(1, 1)).unwrap();
     all.wait(version(1, 2), Number(0, false), at(2)).unwrap();
-    all.settle(slot, true, at(1));
+    all.settle(slot, Outcome::Delivered, at(1));
     // It is released, and late before anybody took it.
     all.expire(at(2));
     assert_eq!(ended(&mut all), [(0, Ending::Late)]);
     assert_eq!(all.judge(&version(1, 3)), Judgement::Send);
     let slot = all.begin(&version(1, 3)).unwrap();
-    all.settle(slot, true, at(3));
+    all.settle(slot, Outcome::Delivered, at(3));
     assert_eq!(released(&mut all, at(3)), None);
     assert_eq!((all.busy(), all.len()), (0, 1));
 }
@@ -227,6 +227,8 @@ struct Model {
     waiting: Vec<usize>,
     /// In the order of ends.
     delivered: Vec<usize>,
+    /// Versions that some destination took.
+    taken: Vec<Version>,
     /// Nothing that was delivered is forgotten.
     remembers: bool,
 }
@@ -248,6 +250,12 @@ impl Model {
             !self.remembers || self.newest(version.id, version.rule.route).is_none_or(|newest| newest <= version.lut),
             "nothing older than what was delivered goes"
         );
+        let newer = |taken: &Version| {
+            taken.id == version.id && taken.rule.route == version.rule.route && taken.lut > version.lut
+        };
+        // The newest partly delivered one of one route is known.
+        let one_route = !self.taken.iter().any(|taken| taken.rule.route != version.rule.route);
+        assert!(!self.remembers || !one_route || !self.taken.iter().any(newer), "no destination sees it go back");
         self.in_flight.push((key, number));
     }
 
@@ -308,6 +316,7 @@ proptest! {
                             prop_assert!(judged == Judgement::Wait || coalesce || follows);
                             model.waiting.push(number);
                         }
+                        Judgement::Behind => prop_assert!(model.taken.iter().any(|taken| taken.lut > *lut)),
                         Judgement::TooManyWait => prop_assert!(model.waiting.len() >= usize::from(WAITING_LIMIT)),
                         Judgement::NoPlace => prop_assert!(is_alone && limit == 2),
                     }
@@ -318,7 +327,18 @@ proptest! {
                     if *delivered {
                         model.delivered.push(number);
                     }
-                    all.settle(key, *delivered, at(now));
+                    // A quarter of the failures has reached some destination.
+                    let partly = !*delivered && number % 4 == 0;
+                    let version = model.all[number].version;
+                    let outcome = match (*delivered, partly) {
+                        (true, _) => Outcome::Delivered,
+                        (false, true) => Outcome::Partly,
+                        (false, false) => Outcome::Failed,
+                    };
+                    if *delivered || partly {
+                        model.taken.push(version);
+                    }
+                    all.settle(key, outcome, at(now));
                 }
                 Step::Settle { .. } => {}
                 Step::Pass(seconds) => {

@@ -163,7 +163,15 @@ fn a_half_delivered_version_makes_no_older_one_stale() {
     rig.reply(first[0].0, BUSY);
     rig.reply(first[1].0, OK);
     assert_eq!(rig.codes(), [11, 11], "10 was not delivered, so 9 is not stale");
-    rig.assert_ordered(0);
+    rig.version(1, 9);
+    assert_eq!(rig.codes(), [11], "the second destination has 10, and must not see 9 after it");
+    rig.version(1, 10);
+    let second = rig.requests(&mut known);
+    assert_eq!(luts(&second), [[10], [10]]);
+    second.iter().for_each(|(connection, _)| rig.reply(*connection, OK));
+    rig.version(1, 9);
+    assert_eq!(rig.codes(), [0, 0]);
+    rig.assert_ordered(1);
 }
 
 #[test]
