@@ -15,6 +15,8 @@ mod frames;
 mod http2;
 #[path = "simulation/ledger.rs"]
 mod ledger;
+#[path = "simulation/mail.rs"]
+mod mail;
 #[path = "simulation/node.rs"]
 mod node;
 #[path = "simulation/pipe.rs"]

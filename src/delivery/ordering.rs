@@ -11,20 +11,19 @@
 //! with nothing in flight and nothing waiting is dropped when its time is over, or before that, oldest first, when there
 //! are too many.
 
+mod entry;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::chain::{Chain, Linked, Links};
+use self::entry::{Entry, Mark, Node, ROUTES, Role, is_older};
+use super::chain::{Chain, Links};
 use super::table::{Key, Table};
 use crate::time::Time;
 
 /// Versions of one record that wait. Without a bound one hot record could fill the budget, and each newcomer looks for
 /// its place among them.
 pub const WAITING_LIMIT: u8 = 64;
-
-/// Routes of one record whose delivered versions are remembered. A record has more than one only if it comes on several
-/// ports that send it elsewhere.
-const ROUTES: usize = 2;
 
 /// Namespaces that are told apart, in each domain; a server has 32 at the most. Their names come from outside.
 const NAMESPACE_LIMIT: u16 = 4096;
@@ -132,99 +131,6 @@ pub struct Ended<W> {
     pub ending: Ending,
     /// [`Version::complete`].
     pub complete: bool,
-}
-
-/// What a delivered or dispatched version is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    lut: u64,
-    route: u16,
-}
-
-/// What is known of one record.
-#[derive(Debug)]
-struct Entry {
-    id: RecordId,
-    ttl: u8,
-    /// Waiters.
-    waiting: u8,
-    /// The version in flight is still being gathered with others.
-    parked: bool,
-    /// The first of them; the others follow by [`Node::next`].
-    first: Option<Key>,
-    /// The newest one that was delivered, on each of the last two routes.
-    delivered: [Option<Mark>; ROUTES],
-    /// The newest one that some destinations took, if it is not delivered.
-    partly: Option<Mark>,
-    in_flight: Option<Mark>,
-    /// Place among the idle ones.
-    links: Links,
-}
-
-impl Entry {
-    /// Whether there is anything to remember.
-    fn is_known(&self) -> bool {
-        self.partly.is_some() || self.delivered.iter().any(Option::is_some)
-    }
-
-    /// Nobody waits any more for a version up to this one to be delivered everywhere.
-    fn give_up(&mut self, mark: Mark) {
-        if self.partly.is_some_and(|partly| partly.route == mark.route && partly.lut <= mark.lut) {
-            self.partly = None;
-        }
-    }
-
-    /// A version is delivered. Of its route the newest one is known, and of the routes the one that was used before.
-    fn remember(&mut self, mark: Mark) {
-        self.give_up(mark);
-        let known = self.delivered.iter_mut().flatten().find(|known| known.route == mark.route);
-        match known {
-            Some(known) => known.lut = known.lut.max(mark.lut),
-            None => {
-                self.delivered.rotate_right(1);
-                if let Some(first) = self.delivered.first_mut() {
-                    *first = Some(mark);
-                }
-            }
-        }
-    }
-}
-
-impl Linked for Entry {
-    fn links(&mut self) -> &mut Links {
-        &mut self.links
-    }
-}
-
-/// How a waiter ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// It is sent.
-    Sent,
-    /// It shares the outcome of the next one in the list that is sent; or of the one in flight, if [`Node::joined`].
-    Older {
-        /// It came before the one that stands for it.
-        merged: bool,
-    },
-}
-
-/// One waiter in its record's list: first those that share the outcome of the version in flight, then by LUT, each after
-/// those that share its outcome.
-#[derive(Debug)]
-struct Node<W> {
-    entry: Key,
-    next: Option<Key>,
-    version: Version,
-    role: Role,
-    joined: bool,
-    waiter: W,
-    links: Links,
-}
-
-impl<W> Linked for Node<W> {
-    fn links(&mut self) -> &mut Links {
-        &mut self.links
-    }
 }
 
 /// The records of one executor. See the module.
@@ -635,19 +541,6 @@ impl<W: Waiter> Ordering<W> {
             self.ended.push_back(Ended { waiter: node.waiter, ending, complete: node.version.complete });
         }
     }
-}
-
-impl<W> Node<W> {
-    /// Whether an older version need not be sent before this one.
-    fn stands_for(&self, older: &Version) -> bool {
-        let version = &self.version;
-        version.rule.coalesce && version.complete && version.rule.route == older.rule.route
-    }
-}
-
-/// Whether a version is older than one that goes, or went, to the same destinations.
-fn is_older(version: &Version, mark: Option<Mark>) -> bool {
-    mark.is_some_and(|mark| version.lut < mark.lut && version.rule.route == mark.route)
 }
 
 #[cfg(test)]

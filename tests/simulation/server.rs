@@ -9,9 +9,10 @@ use ringpost::time::Time;
 use super::bodies;
 use super::http2::Http2;
 use super::ledger::Request;
+use super::mail::LONGEST_MAIL;
 use super::pipe::Read;
 use super::scenario::MS;
-use super::world::{Event, Far, LONGEST_MAIL, World};
+use super::world::{Event, Far, World};
 
 /// How an endpoint behaves for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,8 +20,6 @@ use super::settings::PORTS;
 
 const READS_PER_TURN: usize = 4;
 const TURN: u64 = 3_000;
-/// A parcel from one engine to another takes so long at the most.
-pub const LONGEST_MAIL: u64 = 20 * MS;
 
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -91,9 +89,9 @@ pub struct World {
     pub servers: Vec<Server>,
     pub lines: Vec<Lines>,
     /// Parcels on their way to each engine, and from whom.
-    mail: Vec<VecDeque<(usize, Parcel)>>,
+    pub mail: Vec<VecDeque<(usize, Parcel)>>,
     /// When the last of them arrives.
-    mail_at: Vec<u64>,
+    pub mail_at: Vec<u64>,
     /// Engines that drain and have no connection any more.
     rests: Vec<bool>,
     pub hash: u64,
@@ -215,7 +213,7 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    fn time(&self) -> Time {
+    pub fn time(&self) -> Time {
         Time::from_nanos(self.now)
     }
 
@@ -314,40 +312,10 @@ impl World {
         while let Some(connect) = engine.next_connect() {
             connects.push(connect);
         }
-        let mut parcels = Vec::new();
-        while let Some((to, parcel)) = self.engines[index].as_mut().and_then(Engine::next_parcel) {
-            parcels.push((to, parcel));
-        }
-        for (to, parcel) in parcels {
-            let late = if self.random.chance(3) { self.random.below(LONGEST_MAIL) } else { self.random.below(200_000) };
-            let at = self.mail_at[to].max(self.now + late);
-            self.mail_at[to] = at;
-            self.mail[to].push_back((index, parcel));
-            self.at(at, Event::Parcel(to));
-        }
+        self.send_parcels(index);
         for connect in connects {
             self.connect(index, connect);
         }
-    }
-
-    /// `io::handover::receive`.
-    fn take_parcel(&mut self, index: usize) {
-        let now = self.time();
-        let Some((from, parcel)) = self.mail[index].pop_front() else { return };
-        self.log("parcel", [index as u64, from as u64, 0]);
-        let Some(engine) = self.engines[index].as_mut() else { return };
-        engine.take_parcel(from, parcel, now);
-        self.carry_out(index);
-    }
-
-    /// Adds what an engine counted.
-    fn count_engine(&mut self, index: usize) {
-        let Some(engine) = &self.engines[index] else { return };
-        let (counters, tally) = (engine.counters(), &mut self.ledger.tally);
-        tally.stale += counters.stale;
-        tally.coalesced += counters.coalesced;
-        tally.waited += counters.ordered_waits;
-        tally.handed += counters.handed_over;
     }
 
     /// A node connects to an engine.

@@ -242,6 +242,34 @@ impl Model {
         self.delivered.iter().filter(of).map(|number| self.all[*number].version.lut).max()
     }
 
+    fn arrives(&mut self, all: &mut Ordering<Number>, version: Version, now: u64) {
+        let number = self.all.len();
+        self.all.push(Sent { version, deadline: now + 7, delivered: None });
+        let same = |other: &usize| self.all[*other].version.id == version.id;
+        let is_alone = !self.in_flight.iter().any(|(_, other)| same(other)) && !self.waiting.iter().any(same);
+        match all.judge(&version) {
+            Judgement::Send => {
+                assert!(is_alone);
+                let key = all.begin(&version).expect("it was judged so");
+                self.goes(key, number);
+            }
+            Judgement::Stale => {
+                assert!(self.newest(version.id, version.rule.route).is_some_and(|newest| newest > version.lut));
+            }
+            judged @ (Judgement::Wait | Judgement::Follow) => {
+                assert!(!is_alone);
+                assert!(all.wait(version, Number(number, false), at(now + 7)).is_ok());
+                let newer = |other: &Sent| other.version.id == version.id && other.version.lut > version.lut;
+                let follows = self.in_flight.iter().any(|(_, other)| newer(&self.all[*other]));
+                assert!(judged == Judgement::Wait || version.rule.coalesce || follows);
+                self.waiting.push(number);
+            }
+            Judgement::Behind => assert!(self.taken.iter().any(|taken| taken.lut > version.lut)),
+            Judgement::TooManyWait => assert!(self.waiting.len() >= usize::from(WAITING_LIMIT)),
+            Judgement::NoPlace => assert!(is_alone && !self.remembers),
+        }
+    }
+
     fn goes(&mut self, key: Key, number: usize) {
         let version = self.all[number].version;
         let same = |other: usize| self.all[other].version.id == version.id;
@@ -293,33 +321,7 @@ proptest! {
             match step {
                 Step::Arrive { record, lut, complete, route } => {
                     let rule = Rule { route: *route, domain: 0, ttl: 0, coalesce };
-                    let version = Version { id: id(*record), lut: *lut, complete: *complete, rule };
-                    let number = model.all.len();
-                    model.all.push(Sent { version, deadline: now + 7, delivered: None });
-                    let is_alone = !model.in_flight.iter().any(|(_, other)| model.all[*other].version.id == version.id)
-                        && !model.waiting.iter().any(|other| model.all[*other].version.id == version.id);
-                    match all.judge(&version) {
-                        Judgement::Send => {
-                            prop_assert!(is_alone);
-                            let key = all.begin(&version).expect("it was judged so");
-                            model.goes(key, number);
-                        }
-                        Judgement::Stale => {
-                            prop_assert!(model.newest(version.id, *route).is_some_and(|newest| newest > *lut));
-                        }
-                        judged @ (Judgement::Wait | Judgement::Follow) => {
-                            prop_assert!(!is_alone);
-                            let waiter = Number(number, false);
-                            prop_assert!(all.wait(version, waiter, at(now + 7)).is_ok());
-                            let newer = |other: &Sent| other.version.id == version.id && other.version.lut > *lut;
-                            let follows = model.in_flight.iter().any(|(_, other)| newer(&model.all[*other]));
-                            prop_assert!(judged == Judgement::Wait || coalesce || follows);
-                            model.waiting.push(number);
-                        }
-                        Judgement::Behind => prop_assert!(model.taken.iter().any(|taken| taken.lut > *lut)),
-                        Judgement::TooManyWait => prop_assert!(model.waiting.len() >= usize::from(WAITING_LIMIT)),
-                        Judgement::NoPlace => prop_assert!(is_alone && limit == 2),
-                    }
+                    model.arrives(&mut all, Version { id: id(*record), lut: *lut, complete: *complete, rule }, now);
                 }
                 Step::Settle { which, delivered } if !model.in_flight.is_empty() => {
                     let (key, number) = model.in_flight.remove(which.index(model.in_flight.len()));
