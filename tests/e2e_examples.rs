@@ -423,3 +423,17 @@ fn a_function_says_what_it_will_never_take() {
     assert_eq!(example.send(0, 8, 1), [10]);
     example.end();
 }
+
+#[test]
+fn an_older_version_is_acked_and_not_sent_where_records_are_ordered() {
+    let example = Example::start("ordering.yml");
+    let frame = |namespace: &str, lut| wire::Frame { lut: Some(lut), ..wire::Frame::new(7).namespace(namespace) };
+    for (namespace, sent) in [("test", 2), ("logs", 3)] {
+        let before = example.requests(0).len();
+        for lut in [500_000_000_010, 500_000_000_009, 500_000_000_011] {
+            assert_eq!(example.send_frame(&frame(namespace, lut).bytes()), 0);
+        }
+        assert_eq!(example.requests(0).len() - before, sent, "{namespace}");
+    }
+    example.end();
+}

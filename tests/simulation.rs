@@ -15,6 +15,8 @@ mod frames;
 mod http2;
 #[path = "simulation/ledger.rs"]
 mod ledger;
+#[path = "simulation/mail.rs"]
+mod mail;
 #[path = "simulation/node.rs"]
 mod node;
 #[path = "simulation/pipe.rs"]
@@ -109,6 +111,9 @@ fn check_empty(world: &mut World, bytes_too: bool) {
             world.ledger.violation(format!(
                 "engine {index} has {records} records and {bytes} bytes in flight at the end, {counts:?}"
             ));
+        }
+        if counts.ordered + counts.handed != 0 {
+            world.ledger.violation(format!("engine {index} keeps slots or frames of others at the end: {counts:?}"));
         }
         let in_flight = counts.flights + counts.attempts + counts.batches + counts.queued + counts.loads;
         if counts.sources + counts.paused + in_flight != 0 {

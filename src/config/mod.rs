@@ -21,6 +21,7 @@ mod health;
 mod json_schema;
 mod keys;
 mod levels;
+mod ordering;
 mod routing;
 mod schema;
 mod service;

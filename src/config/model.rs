@@ -23,7 +23,7 @@ pub struct Config {
     pub service: Service,
     /// Where records go, in the order of the file.
     pub destinations: Vec<Destination>,
-    /// Routing, format, bin transforms and batching, which can differ by port, namespace and set.
+    /// Routing, format, bin transforms, batching and ordering, which can differ by port, namespace and set.
     pub rules: Rules,
     /// How a record is answered that cannot be decoded or expressed.
     pub content_errors: ContentErrors,
@@ -356,6 +356,19 @@ pub enum BatchBody {
     Array,
     /// One record a line (`application/x-ndjson`).
     NdJson,
+}
+
+/// `record-ordering`: one version of a record in flight, in the order of their last-update times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOrdering {
+    /// Switched on; true in a section that is there, unless set.
+    pub enable: bool,
+    /// How long the last version of a record is remembered; 30 s unless set.
+    pub ttl: Duration,
+    /// Of versions that wait, a newer one that has the complete record stands for the older ones; false unless set.
+    pub coalesce_waiting: bool,
+    /// Records that the whole process remembers; 1,000,000 unless set. Of several sections the largest holds.
+    pub max_entries: u32,
 }
 
 /// `content-errors`: the answer to a record that cannot be decoded, or not expressed in its format.

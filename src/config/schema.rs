@@ -167,12 +167,3 @@ fn never(_: &Node) -> bool {
 fn is_true(node: &Node) -> bool {
     value::boolean(node) == Ok(true)
 }
-
-fn is_false(node: &Node) -> bool {
-    value::boolean(node) == Ok(false)
-}
-
-/// A section that is switched off, whatever else stands in it, in the spelling of `record-ordering`.
-fn not_enable(node: &Node) -> bool {
-    node.get("enable").is_some_and(|entry| is_false(&entry.value))
-}

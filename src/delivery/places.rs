@@ -192,7 +192,7 @@ impl Drop for Places {
 
 /// The share of executor `index` of `executors` in `total`: the total divided, the rest to the first ones, at least one
 /// each.
-fn share(total: u64, index: usize, executors: usize) -> u64 {
+pub(super) fn share(total: u64, index: usize, executors: usize) -> u64 {
     let (index, executors) = (index as u64, executors.max(1) as u64);
     (total / executors + u64::from(index < total % executors)).max(1)
 }

@@ -10,6 +10,7 @@ use super::certificates::Certificates;
 use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
+use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::rejected::{Link, RejectedFile};
 use super::resolve::{self, LookUp, Pace, Resolver};
@@ -116,6 +117,8 @@ impl Connector {
             certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
+        let hands_over = shared.is_ordered() && cores.len() > 1;
+        let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
         for (index, core) in cores.iter().enumerate() {
@@ -136,6 +139,7 @@ impl Connector {
                 addresses: resolver.addresses(),
                 rejected: links.next(),
                 tls: materials.service.clone(),
+                handover: handovers.next(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));

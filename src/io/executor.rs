@@ -16,6 +16,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message, Speaks};
 use super::dial::Dialer;
+use super::handover::{self, Post};
 use super::rejected::Link;
 use super::resolve::Addresses;
 use super::secured::Secured;
@@ -69,6 +70,8 @@ pub struct Setup {
     pub rejected: Option<Link>,
     /// TLS of the ports that speak it.
     pub tls: Option<Arc<ServerTls>>,
+    /// Its end of the hand-over between executors, if records are handed over.
+    pub handover: Option<handover::Setup>,
 }
 
 /// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
@@ -123,14 +126,19 @@ async fn serve(setup: Setup, engine: Engine) {
     let read_bytes = setup.config.service.socket_receive_buffer_bytes.map_or(READ_BYTES, |bytes| bytes as usize);
     let endpoints = setup.config.destinations.iter().map(|destination| destination.urls.len()).sum();
     let dialer = Dialer::new(setup.addresses, endpoints, setup.index, setup.config.limits.record_deadline);
-    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, dialer, setup.load));
+    let (post, wakes) = setup.handover.map(handover::Setup::start).unzip();
+    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, dialer, setup.load, post));
     let keeper = {
         let shell = Rc::clone(&shell);
         glommio::spawn_local(async move { shell.turn.keep().await })
     };
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
+    let parcels = wakes.map(|wakes| glommio::spawn_local(handover::receive(Rc::clone(&shell), wakes)));
     beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
+    if let Some(parcels) = parcels {
+        parcels.cancel().await;
+    }
     messages.cancel().await;
     opener.cancel().await;
     keeper.cancel().await;
@@ -154,7 +162,8 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
                 publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
-            if late || engine.is_drained() && shell.source_tasks.get() == 0 {
+            let is_drained = engine.is_drained() && shell.source_tasks.get() == 0;
+            if late || is_drained && shell.post.as_ref().is_none_or(Post::may_end) {
                 publish(snapshot, &mut engine);
                 return;
             }

@@ -19,6 +19,7 @@ mod control;
 pub mod cores;
 mod dial;
 mod executor;
+mod handover;
 mod listen;
 mod rejected;
 pub mod resolve;

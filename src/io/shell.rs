@@ -15,6 +15,7 @@ use crate::delivery::table::Key;
 use crate::time::{Now, Time};
 
 use super::dial::Dialer;
+use super::handover::Post;
 use super::turn::Turn;
 
 /// The process's clocks. All executors count from the same origin.
@@ -97,6 +98,8 @@ pub struct Shell {
     pub tick_due: Cell<Time>,
     /// The tick sleeps long, since nothing has to be done in time.
     idle: Cell<bool>,
+    /// To the other executors, if records are handed over.
+    pub post: Option<Post>,
     beat: RefCell<Option<Waker>>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
@@ -112,6 +115,7 @@ impl Shell {
         read_bytes: usize,
         dialer: Dialer,
         load: Arc<std::sync::atomic::AtomicUsize>,
+        post: Option<Post>,
     ) -> Shell {
         Shell {
             engine: RefCell::new(engine),
@@ -121,6 +125,7 @@ impl Shell {
             turn: Turn::default(),
             dialer,
             load,
+            post,
             source_tasks: Cell::new(0),
             tick_due: Cell::new(clock.monotonic() + TICK_SLACK),
             idle: Cell::new(false),
@@ -168,7 +173,7 @@ impl Shell {
         .await;
     }
 
-    /// Carries out what the engine asks for: wakes tasks, opens connections.
+    /// Carries out what the engine asks for: wakes tasks, sends parcels, opens connections.
     pub fn carry_out(&self, engine: &mut Engine) {
         self.carry_out_for(engine, None);
     }
@@ -183,6 +188,11 @@ impl Shell {
             match wake {
                 Wake::Source(key) => self.sources.borrow().wake(key),
                 Wake::Connection(key) => self.connections.borrow().wake(key),
+            }
+        }
+        if let Some(post) = &self.post {
+            while let Some((to, parcel)) = engine.next_parcel() {
+                post.send(to, parcel);
             }
         }
         let mut connects = self.connects.borrow_mut();

@@ -25,6 +25,20 @@ pub struct Counters {
     pub acked_overload: u64,
     /// Records acked 0 without a delivery, on purpose.
     pub skipped: u64,
+    /// Versions that were acked 0 without a delivery, since a newer one was delivered.
+    pub stale: u64,
+    /// Of these, updates that do not have the complete record (`bin-policy`).
+    pub stale_updates: u64,
+    /// Versions that were acked 0 with a newer one that stood for them (`coalesce-waiting`).
+    pub coalesced: u64,
+    /// Versions that had to wait for one before them.
+    pub ordered_waits: u64,
+    /// Versions that were answered 11, since a newer one has to come again, or too many versions or records wait.
+    pub ordered_refused: u64,
+    /// Records without a last-update time, which cannot be ordered.
+    pub unordered: u64,
+    /// Records that were handed to the executor that orders them.
+    pub handed_over: u64,
     /// Frames whose content was bad.
     pub content_faults: u64,
     /// Records whose handling panicked: a defect of this program, answered 11.

@@ -9,6 +9,7 @@ use ringpost::time::Time;
 use super::bodies;
 use super::http2::Http2;
 use super::ledger::Request;
+use super::mail::LONGEST_MAIL;
 use super::pipe::Read;
 use super::scenario::{MS, SECOND};
 use super::world::{Event, Far, World};
@@ -472,11 +473,13 @@ impl World {
         let began = self.links[self.servers[server].link].request_began;
         let (Some(request), Some(began)) = (request, began) else { return };
         let Request { destination, ref frames } = self.ledger.requests[request];
+        // The executor that has the record is told by a parcel.
+        let told = if self.scenario.keys.is_some() && self.engines.len() > 1 { LONGEST_MAIL } else { 0 };
         let is_dead = |frame: &&usize| {
             let frame = &self.ledger.frames[**frame];
             // A request that is repeated may say what it said before.
             let is_first = frame.deliveries[destination].requests == 1;
-            is_first && self.links[frame.link].gone_at.is_some_and(|gone| gone < began)
+            is_first && self.links[frame.link].gone_at.is_some_and(|gone| gone + told < began)
         };
         let dead: Vec<usize> = frames.iter().filter(is_dead).copied().collect();
         if !dead.is_empty() {

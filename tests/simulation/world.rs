@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
+use ringpost::delivery::handover::Parcel;
 use ringpost::delivery::table::Key;
 use ringpost::time::{Now, Time};
 
@@ -36,6 +37,8 @@ pub enum Event {
     Act(usize, Act),
     /// The end of the writing of an engine's oldest line for `rejected-file`.
     LineWritten(usize),
+    /// The oldest parcel for this engine arrives.
+    Parcel(usize),
 }
 
 /// Who is at the other end of a link.
@@ -85,6 +88,12 @@ pub struct World {
     pub endpoints: Vec<Endpoint>,
     pub servers: Vec<Server>,
     pub lines: Vec<Lines>,
+    /// Parcels on their way to each engine, and from whom.
+    pub mail: Vec<VecDeque<(usize, Parcel)>>,
+    /// When the last of them arrives.
+    pub mail_at: Vec<u64>,
+    /// Engines that drain and have no connection any more.
+    rests: Vec<bool>,
     pub hash: u64,
     pub steps: u64,
     trace: bool,
@@ -123,6 +132,9 @@ impl World {
             ledger: Ledger::new(&scenario),
             lines: engines.iter().map(|_| Lines::default()).collect(),
             drain_began: vec![None; engines.len()],
+            mail: engines.iter().map(|_| VecDeque::new()).collect(),
+            mail_at: vec![0; engines.len()],
+            rests: vec![false; engines.len()],
             engines,
             links: Vec::new(),
             tasks: BTreeMap::new(),
@@ -226,6 +238,7 @@ impl World {
             Event::Mode(endpoint) => self.change_mode(endpoint),
             Event::Act(server, act) => self.server_act(server, act),
             Event::LineWritten(engine) => self.line_written(engine),
+            Event::Parcel(engine) => self.take_parcel(engine),
         }
     }
 
@@ -248,7 +261,10 @@ impl World {
         self.carry_out(index);
         let sources =
             self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
-        if drained && !sources {
+        self.rests[index] |= drained && !sources;
+        let hands_over = self.scenario.keys.is_some();
+        let may_end = |other: usize| self.engines[other].is_none() || self.rests[other] || !hands_over;
+        if self.rests[index] && (0..self.engines.len()).all(may_end) {
             return self.end_engine(index);
         }
         if late {
@@ -280,9 +296,8 @@ impl World {
         if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
             self.ledger.violation(format!("engine {index} drained too late"));
         }
-        if let Some(engine) = self.engines[index].take() {
-            self.ledger.tally.count_connections(engine.counters());
-        }
+        self.count_engine(index);
+        self.engines[index] = None;
         for link in 0..self.links.len() {
             if self.links[link].engine == index && !self.links[link].over {
                 self.close_far_of(link);
@@ -306,6 +321,7 @@ impl World {
         while let Some(connect) = engine.next_connect() {
             connects.push(connect);
         }
+        self.send_parcels(index);
         for connect in connects {
             self.connect(index, connect);
         }

@@ -13,5 +13,6 @@ pub mod report;
 pub mod sink;
 pub mod source;
 pub mod tls;
+pub mod versions;
 
 mod clock;

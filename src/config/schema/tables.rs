@@ -7,7 +7,7 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{Key, Section, Shape, Type, is_true, java, named, not_enable, section, works};
+use super::{Key, Section, Shape, Type, is_true, java, named, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
@@ -28,6 +28,11 @@ pub static ROOT: Section = Section {
         section("format", &FORMAT, "How a record is written."),
         section("bin-transforms", &BIN_TRANSFORMS, "Which bins are delivered, and under which names."),
         section("batching", &BATCHING, "Several records in one request."),
+        section(
+            "record-ordering",
+            &RECORD_ORDERING,
+            "One version of a record in flight, in the order of their updates.",
+        ),
         named("namespaces", &NAMESPACE, "Settings of one namespace, in place of those of the top level."),
         named("port-based-config", &PORT_BLOCK, "Settings for records that arrive on one listening port."),
         works("content-errors", Words(&["permanent", "temporary"]), "The answer to a record that cannot be expressed.")
@@ -38,14 +43,9 @@ pub static ROOT: Section = Section {
         section("logging", &LOGGING, "Where log lines go."),
         section("executors", &EXECUTORS, "Cores and memory."),
         section("limits", &LIMITS, "Named bounds."),
-        ordering("take it out (versions of a record may then overtake each other)"),
         java("custom-transformer"),
     ],
 };
-
-const fn ordering(hint: &'static str) -> Key {
-    section("record-ordering", &RECORD_ORDERING, "One version of a record in flight.").later(hint).unless(not_enable)
-}
 
 static SERVICE: Section = Section {
     path: "service",
@@ -298,12 +298,13 @@ static RECORD_ORDERING: Section = Section {
     path: "record-ordering",
     short: None,
     keys: &[
-        works("enable", Boolean, "Switch.").default("true").later(TAKE_OUT),
-        works("lut-cache-ttl-seconds", Whole(1, 86_400), "How long a version is remembered.")
-            .default("30")
-            .later(TAKE_OUT),
-        works("coalesce-waiting", Boolean, "Merges versions that wait.").default("false").later(TAKE_OUT),
-        works("max-entries", Whole(1, i64::MAX), "Records that are remembered.").default("1000000").later(TAKE_OUT),
+        works("enable", Boolean, "Switches ordering off at this level.").default("true"),
+        works("lut-cache-ttl-seconds", Whole(1, 86_400), "How long the last version of a record is remembered.")
+            .default("30"),
+        works("coalesce-waiting", Boolean, "Of versions that wait, a complete newer one stands for the older ones.")
+            .default("false"),
+        works("max-entries", Whole(1, 100_000_000), "Records that are remembered, in the whole process.")
+            .default("1000000"),
     ],
 };
 
@@ -316,7 +317,7 @@ static NAMESPACE: Section = Section {
         section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
         section("batching", &BATCHING, "As at the top level."),
         named("sets", &SET, "Settings of one set, in place of those of its namespace."),
-        ordering(TAKE_OUT),
+        section("record-ordering", &RECORD_ORDERING, "As at the top level."),
         java("custom-transformer"),
     ],
 };
@@ -342,7 +343,7 @@ static PORT_BLOCK: Section = Section {
         section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
         section("batching", &BATCHING, "As at the top level."),
         named("namespaces", &NAMESPACE, "As at the top level."),
-        ordering(TAKE_OUT),
+        section("record-ordering", &RECORD_ORDERING, "As at the top level."),
         java("custom-transformer"),
     ],
 };

@@ -86,7 +86,7 @@ impl Engine {
     /// The attempt `key` has a connection, and is not sent before every other one of its flight has one, too: it is held, and
     /// the last one lets all go, or the one that is a test.
     pub(super) fn wait_for_others(&mut self, flight: Key, key: Key, now: Time) {
-        self.hold(key);
+        self.hold_back(key);
         if !self.waits_for_connection(flight) {
             self.release_held(flight, now);
         }
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// Takes an attempt out of its queue, of which it is no longer an entry.
-    fn hold(&mut self, key: Key) {
+    fn hold_back(&mut self, key: Key) {
         let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.stage == Stage::Queued) else { return };
         attempt.stage = Stage::Held;
         let test = std::mem::take(&mut attempt.test);

@@ -13,15 +13,18 @@
 //! - `pools`: once a beat, who has how many connections, which are too old, which are dead
 //! - `handshakes`: connections between TCP and the end of their TLS handshake
 //! - `batching`: filling and closing batches, taking them apart
+//! - `ordering`: one version of a record in flight; `handover`: records of other executors
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
 
 mod batching;
 mod connections;
 mod dispatch;
+mod handover;
 mod handshakes;
 mod held;
 mod intake;
+mod ordering;
 mod outcome;
 mod pools;
 mod probes;
@@ -42,6 +45,7 @@ use super::chain::Chain;
 use super::encoders::Encoders;
 use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
 use super::flight::{Attempt, Flight};
+use super::handover::Handover;
 use super::names::Names;
 use super::rejects::Rejects;
 use super::source::Source;
@@ -116,6 +120,10 @@ pub struct Counts {
     pub connections: usize,
     /// Of these, ones that take nothing more and have nothing in flight: their sockets are to be closed.
     pub closing: usize,
+    /// Records with a version in flight whose versions are ordered, and versions that wait.
+    pub ordered: usize,
+    /// Records that other executors have, and records of theirs.
+    pub handed: usize,
 }
 
 /// Lines that could repeat per record, each with its own limit.
@@ -132,6 +140,8 @@ struct Limited {
     taken_apart: RateLimit,
     deadline: RateLimit,
     panic: RateLimit,
+    unordered: RateLimit,
+    stale: RateLimit,
     connect: RateLimit,
     wait: RateLimit,
     silent: RateLimit,
@@ -151,6 +161,8 @@ impl Default for Limited {
             taken_apart: limit(),
             deadline: limit(),
             panic: limit(),
+            unordered: limit(),
+            stale: limit(),
             connect: limit(),
             wait: limit(),
             silent: limit(),
@@ -190,6 +202,12 @@ pub struct Engine {
     batches: OpenBatches,
     /// Records whose frame is on its way to a file.
     rejects: Rejects,
+    /// Versions of records, if any records are ordered.
+    order: Option<ordering::Order>,
+    /// Records whose owner is another executor.
+    handover: Handover,
+    /// Sources that wait for room at another executor.
+    link_waiters: Vec<Key>,
     /// Connections that have gone or take no more answers, so far: batches look for their records when it changes.
     sources_gone: u64,
     /// Sources that wait for room, longest first.
@@ -287,6 +305,8 @@ impl Engine {
             batches: self.batches.len(),
             attempts: self.attempts.len(),
             connections: self.connections.len(),
+            ordered: self.ordered(),
+            handed: self.handover.away() + self.handover.guests().0,
             ..Counts::default()
         };
         for endpoint in &self.endpoints {
@@ -302,6 +322,7 @@ impl Engine {
         !self.flights.is_empty()
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
+            || self.is_ordering()
             || !self.paused.is_empty()
             || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
             || !self.handshakes.is_empty()

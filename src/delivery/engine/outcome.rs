@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Flight, Member, Stage};
+use super::super::flight::{Flight, Member, Origin, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -16,7 +16,11 @@ use crate::wire::ack;
 
 impl Engine {
     /// Sets a record's code; the first one stands.
-    pub(super) fn answer(&mut self, source: Key, number: u64, code: u8) {
+    pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
+        let source = match source {
+            Origin::Source(source) => source,
+            Origin::Ghost(ghost) => return self.handover.answer(ghost, number, code),
+        };
         if let Some(entry) = self.sources.get_mut(source)
             && entry.window.complete(number, code)
             && entry.window.is_ready()
@@ -199,7 +203,9 @@ impl Engine {
     /// A destination has taken the flight, or will never take it. The last one decides.
     fn attempt_ended(&mut self, key: Key, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
+        let taken = self.attempts.get(key).is_some_and(|attempt| !attempt.refused_for_good);
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
+        flight.taken |= taken;
         flight.pending = flight.pending.saturating_sub(1);
         if flight.pending > 0 {
             if flight.held && !flight.answered {
@@ -211,8 +217,10 @@ impl Engine {
             if flight.refused_as_batch {
                 return self.take_apart(flight_key, now);
             }
+            flight.given_up = true;
             self.answer_flight(flight_key, ack::PERMANENT, now);
         } else {
+            flight.delivered = !flight.answered;
             self.answer_flight(flight_key, ack::OK, now);
         }
         self.finish_flight(flight_key);
@@ -306,7 +314,10 @@ impl Engine {
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
             next = attempt.sibling;
         }
-        flight.members().for_each(|_| self.budget.release_record());
+        for member in flight.members() {
+            self.budget.release_record();
+            self.free_slot(member, flight.outcome());
+        }
     }
 
     /// The peer has not acted on the request: once more, on another healthy URL if there is one. `began`: its call began

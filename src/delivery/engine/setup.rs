@@ -11,12 +11,14 @@ use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::encoders::Encoders;
 use super::super::endpoint::{Destination, Endpoint, Probing};
+use super::super::handover::Handover;
 use super::super::health::{Probes, Verdict};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
 use super::super::places::{Places, SharedPlaces};
 use super::super::rejects::Rejects;
 use super::super::table::Table;
+use super::ordering::Order;
 use super::pools::Spread;
 use super::{Engine, Limited};
 use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
@@ -80,6 +82,10 @@ impl SharedLimits {
     /// With another seed: processes that start at one time must not replace their connections at one time.
     pub fn with_seed(self, seed: u64) -> SharedLimits {
         SharedLimits { seed, ..self }
+    }
+    /// Whether any records are ordered, so that executors hand records over to each other.
+    pub fn is_ordered(&self) -> bool {
+        self.table.profiles().iter().any(|profile| profile.ordering.is_some())
     }
 }
 
@@ -208,6 +214,7 @@ impl Engine {
         let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
         let rules = rules(config, &policy.table);
         let (destinations, endpoints) = delivery(config, shared, index)?;
+        let order = Order::new(&policy.table, index, shared.executors);
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),
@@ -230,6 +237,9 @@ impl Engine {
             unsealed: Vec::new(),
             batches: OpenBatches::default(),
             rejects: Rejects::new(config.rejected.is_some()),
+            handover: Handover::new(index, if order.is_some() { shared.executors } else { 1 }),
+            order,
+            link_waiters: Vec::new(),
             sources_gone: 0,
             paused: VecDeque::new(),
             grace: None,

@@ -2,6 +2,7 @@
 
 mod batching;
 mod health;
+mod ordering;
 mod pools;
 mod rejecting;
 

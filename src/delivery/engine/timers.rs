@@ -38,6 +38,7 @@ impl Engine {
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
+        self.expire_ordered(now);
         self.keep_pools(now);
         self.check_sources(now);
         self.check_pauses(now);
@@ -234,7 +235,8 @@ impl Engine {
         let waited = |key: &Key| {
             sources.get(*key).and_then(|source| source.waiting_since).is_some_and(|since| since + PAUSE_LIMIT <= now)
         };
-        if self.paused.iter().any(waited) {
+        let inbound = self.handover.waiting_since().is_some_and(|since| since + PAUSE_LIMIT <= now);
+        if inbound || self.paused.iter().any(waited) {
             self.rejecting = true;
             tracing::warn!(target: "server",
                 "no room for 2 s (in-flight-bytes or max-concurrent-records is used up, a destination is slow): frames are answered 18 until use is below 80 %");
