@@ -10,8 +10,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -20,11 +19,13 @@ use proptest::prelude::*;
 
 use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset, Silent};
 use ringpost::http::{ExchangeLimits, Outcome, Processed, Request, State, Ticket};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[path = "http_exchange/peer.rs"]
 mod peer;
+#[path = "http_exchange/wire.rs"]
+mod wire;
 use peer::*;
+use wire::Wire;
 
 #[test]
 fn many_requests_share_one_connection_and_leave_nothing_behind() {
@@ -487,39 +488,6 @@ fn a_broken_frame_closes_and_answers_everything() {
         connection.exchange.why_closed()
     );
     assert!(connection.take().iter().any(|f| f.kind == GOAWAY), "the peer is told");
-}
-
-/// Both directions of a connection in memory, the server's end.
-struct Wire {
-    input: Rc<RefCell<VecDeque<u8>>>,
-    output: Rc<RefCell<Vec<u8>>>,
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut input = self.input.borrow_mut();
-        if input.is_empty() {
-            return Poll::Pending;
-        }
-        let taken = input.len().min(buf.remaining());
-        buf.put_slice(&input.drain(..taken).collect::<Vec<u8>>());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.output.borrow_mut().extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 mod body;
 mod classify;
+mod phase;
 mod pipe;
 mod ready;
 mod values;
@@ -20,14 +21,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Ping, PingPong, RecvStream, SendStream};
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong, SendStream};
 
-use super::{
-    ExchangeLimits, FailureKind, Outcome, Processed, Request, RetryAfter, State, Target, Ticket, asks_to_wait,
-};
+use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
 use body::{Body, Sent};
 use classify::{Greeting, Verdict};
+use phase::Phase;
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use values::HeaderValues;
@@ -109,11 +109,6 @@ struct Attempt {
     has_body: bool,
     /// A success that was complete before the request was: it counts when the request is written.
     early: Option<Outcome>,
-}
-
-enum Phase {
-    Head(ResponseFuture),
-    Body { status: u16, wait: Option<RetryAfter>, read: usize, body: RecvStream },
 }
 
 impl std::fmt::Debug for Http2 {
@@ -584,48 +579,6 @@ impl Attempt {
 
 fn is_success(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Response { status: 200..300 })
-}
-
-impl Phase {
-    fn poll(&mut self, context: &mut Context<'_>, max_body_bytes: usize) -> Poll<Outcome> {
-        loop {
-            match self {
-                Phase::Head(response) => match Pin::new(response).poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(classify::failure(&error, false)),
-                    Poll::Ready(Ok(response)) => {
-                        let status = response.status().as_u16();
-                        let wait = if asks_to_wait(status) { retry_after(response.headers()) } else { None };
-                        let body = response.into_body();
-                        let is_over = body.is_end_stream();
-                        *self = Phase::Body { status, wait, read: 0, body };
-                        if is_over {
-                            return Poll::Ready(Outcome::of(status, wait));
-                        }
-                    }
-                },
-                Phase::Body { status, wait, read, body } => match body.poll_data(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Outcome::of(*status, *wait)),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
-                    Poll::Ready(Some(Ok(data))) => {
-                        *read += data.len();
-                        if *read > max_body_bytes || body.is_end_stream() {
-                            // Dropping the stream gives the room back.
-                            return Poll::Ready(Outcome::of(*status, *wait));
-                        }
-                        // Fails only when more is released than was taken.
-                        let _ = body.flow_control().release_capacity(data.len());
-                    }
-                },
-            }
-        }
-    }
-}
-
-/// The first `Retry-After` that says anything.
-fn retry_after(headers: &http::HeaderMap) -> Option<RetryAfter> {
-    headers.get_all(http::header::RETRY_AFTER).iter().find_map(|value| RetryAfter::parse(value.as_bytes()))
 }
 
 fn builder(limits: &ExchangeLimits) -> Builder {

@@ -44,4 +44,20 @@ impl World {
         tally.handed += counters.handed_over;
         tally.count_connections(counters);
     }
+
+    /// The process's executor ends: what it still has is dropped with it.
+    pub fn end_engine(&mut self, index: usize) {
+        self.log("drained", [index as u64, 0, 0]);
+        let allowed = self.scenario.config.limits.drain.as_nanos() as u64 + 2 * SECOND + 200 * MS;
+        if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
+            self.ledger.violation(format!("engine {index} drained too late"));
+        }
+        self.count_engine(index);
+        self.engines[index] = None;
+        for link in 0..self.links.len() {
+            if self.links[link].engine == index && !self.links[link].over {
+                self.close_far_of(link);
+            }
+        }
+    }
 }

@@ -289,22 +289,6 @@ impl World {
         self.carry_out(index);
     }
 
-    /// The process's executor ends: what it still has is dropped with it.
-    fn end_engine(&mut self, index: usize) {
-        self.log("drained", [index as u64, 0, 0]);
-        let allowed = self.scenario.config.limits.drain.as_nanos() as u64 + 2 * SECOND + 200 * MS;
-        if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
-            self.ledger.violation(format!("engine {index} drained too late"));
-        }
-        self.count_engine(index);
-        self.engines[index] = None;
-        for link in 0..self.links.len() {
-            if self.links[link].engine == index && !self.links[link].over {
-                self.close_far_of(link);
-            }
-        }
-    }
-
     /// Does what the engine asks for after each call.
     pub fn carry_out(&mut self, index: usize) {
         let Some(engine) = self.engines[index].as_mut() else { return };
@@ -498,7 +482,7 @@ impl World {
     }
 
     /// The other side learns that the engine's side is gone.
-    fn close_far_of(&mut self, link: usize) {
+    pub fn close_far_of(&mut self, link: usize) {
         let delay = self.jitter(link);
         let at = self.now + delay;
         let entry = &mut self.links[link];
