@@ -27,7 +27,7 @@ use h2::{Ping, PingPong, SendStream};
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
 use body::{Body, Sent};
 use classify::{Greeting, Verdict};
-use phase::Phase;
+use phase::{Phase, is_success};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use values::HeaderValues;
@@ -575,10 +575,6 @@ impl Attempt {
     fn is_written(&self, sent: &Sent) -> bool {
         !self.has_body || sent.is_written(self.number)
     }
-}
-
-fn is_success(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Response { status: 200..300 })
 }
 
 fn builder(limits: &ExchangeLimits) -> Builder {

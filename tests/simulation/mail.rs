@@ -2,7 +2,7 @@
 
 use ringpost::delivery::engine::Engine;
 
-use super::scenario::MS;
+use super::scenario::{MS, SECOND};
 use super::world::{Event, World};
 
 /// A parcel from one engine to another takes so long at the most.
