@@ -159,7 +159,8 @@ fn nothing_is_lost_reordered_or_stuck_whatever_the_network_does() {
     println!("{count} seeds, hash {all:016x}, {steps} steps, {frames} frames, {tally:?}");
     let replay =
         "replay: RINGPOST_SEED=<seed> RINGPOST_SEEDS=1 RINGPOST_TRACE=1 cargo test --test simulation -- --nocapture";
-    let pools = [tally.replaced, tally.given_up, tally.silent];
+    let pools = [tally.replaced, tally.given_up];
     assert!(count < SEEDS || pools.iter().all(|count| *count > 0), "these never happened: {tally:?}");
+    assert!(count < 3 * SEEDS || tally.silent > 0, "no connection was lost for want of an answer: {tally:?}");
     assert!(failed.is_empty(), "{}\n{replay}", failed.join("\n"));
 }

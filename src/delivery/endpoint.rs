@@ -221,6 +221,8 @@ pub struct Connection {
     pub pinged: Option<Time>,
     /// No PING before this.
     pub next_ping: Time,
+    /// When a request was last over, whatever came of it.
+    pub answered: Time,
     /// Bytes charged for its gathered output.
     pub charged: u64,
     /// When opening it began.
@@ -254,6 +256,7 @@ impl Connection {
             busy_since: now,
             pinged: None,
             next_ping: Time::ZERO,
+            answered: now,
             charged: 0,
             began: now,
             opened: None,

@@ -282,13 +282,14 @@ impl Exchange {
         }
     }
 
-    /// As [`Exchange::end`], when more may have been sent than came: an answer that only the end of the connection
-    /// completes is not complete.
-    fn cut(&mut self) {
-        if let Exchange::Http1(exchange) = self {
-            exchange.cut();
+    /// As [`Exchange::end`], for a connection that was reset or broke in another way: a response that only an orderly end
+    /// of the connection completes is cut off.
+    pub fn cut(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.cut(),
+            Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.cut(),
         }
-        self.end();
     }
 
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
@@ -307,6 +308,15 @@ impl Exchange {
             Exchange::Http1(exchange) => exchange.next_outcome(),
             Exchange::Http2(exchange) => exchange.next_outcome(),
             Exchange::Secured(exchange) => exchange.next_outcome(),
+        }
+    }
+
+    /// Whether [`Exchange::next_outcome`] has one: there may be one after [`Exchange::transmit`], too.
+    pub fn has_outcome(&self) -> bool {
+        match self {
+            Exchange::Http1(exchange) => exchange.has_outcome(),
+            Exchange::Http2(exchange) => exchange.has_outcome(),
+            Exchange::Secured(exchange) => exchange.has_outcome(),
         }
     }
 
@@ -334,6 +344,16 @@ impl Exchange {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
             Exchange::Secured(exchange) => exchange.state(),
+        }
+    }
+
+    /// Whether the peer turned the connection down as a whole: it speaks another protocol, or asks for calm. That says as
+    /// much about its URL as a connection that cannot be opened.
+    pub fn is_unwelcome(&self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.is_unwelcome(),
+            Exchange::Secured(exchange) => exchange.is_unwelcome(),
         }
     }
 

@@ -92,8 +92,13 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 engine.connection_receive(key, scratch.get(..bytes).unwrap_or_default(), shell.clock.monotonic());
             }
-            Poll::Ready(_) => {
+            // After a failed write the end may be that of a reset, too: the write took the error.
+            Poll::Ready(Ok(_)) if !output.broken => {
                 engine.connection_ended(key, shell.clock.monotonic());
+                break Poll::Ready(());
+            }
+            Poll::Ready(_) => {
+                engine.connection_broken(key, shell.clock.monotonic());
                 break Poll::Ready(());
             }
         }

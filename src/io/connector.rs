@@ -92,7 +92,7 @@ impl Connector {
 
     /// As [`Connector::start`], with another way to look names up, and another pace: for tests.
     pub fn start_with(config: Config, pace: Pace, look_up: Arc<LookUp>) -> Result<Connector, StartError> {
-        let cores = choose_cores(&config.executors.cores)?;
+        let cores = choose_cores(&config)?;
         start::check(cores.len())?;
         let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
         let materials = certificates.materials().clone();
@@ -228,20 +228,21 @@ impl Drop for Connector {
     }
 }
 
-fn choose_cores(wish: &Cores) -> Result<Vec<usize>, CoresError> {
-    let cores = Usable::read()?.choose(wish)?;
-    if let Cores::AtMost(wanted) = *wish
+/// Differs from process to process.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The cores of the executors.
+fn choose_cores(config: &Config) -> Result<Vec<usize>, CoresError> {
+    let cores = Usable::read()?.choose(&config.executors.cores)?;
+    if let Cores::AtMost(wanted) = config.executors.cores
         && wanted > cores.len()
     {
         tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
     }
     Ok(cores)
-}
-
-/// Differs from process to process.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// Binds all ports; which of them speak TLS stands beside each.

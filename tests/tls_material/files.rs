@@ -1,5 +1,6 @@
 //! Keys, certificates and stores as `openssl` and `keytool` write them, made when the tests run.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -64,7 +65,9 @@ fn make() -> Files {
     std::fs::create_dir_all(&folder).unwrap();
     let has_keytool = Command::new("keytool").arg("-help").output().is_ok();
     if !has_keytool {
-        println!("keytool is not there (a JRE has it): stores that it writes are NOT tested");
+        // Past the test's own capture, so that it is seen.
+        let line = b"tls_material: keytool is not there (a JRE has it): stores that it writes are NOT tested\n";
+        std::io::stderr().write_all(line).unwrap();
     }
     let files = Files { folder, has_keytool };
     certificates(&files);

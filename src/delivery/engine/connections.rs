@@ -10,6 +10,9 @@ use crate::time::Time;
 /// Gathered output above this is charged to the budget.
 const FREE_OUTPUT: usize = 64 * 1024;
 
+/// Why a URL counts a failure although its connection could be opened.
+const TURNED_DOWN: &str = "it turned the connection down";
+
 impl Engine {
     /// The connection is open.
     pub fn connection_opened(&mut self, key: Key, now: Time) {
@@ -93,6 +96,13 @@ impl Engine {
         self.after_exchange(key, now);
     }
 
+    /// The connection's socket was reset, or failed in another way than by its orderly end.
+    pub fn connection_broken(&mut self, key: Key, now: Time) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.exchange.cut();
+        self.after_exchange(key, now);
+    }
+
     /// Appends what is to be written next.
     pub fn connection_output(&mut self, key: Key, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
@@ -100,6 +110,9 @@ impl Engine {
             connection.exchange.say_farewell();
         }
         connection.exchange.transmit(out);
+        if connection.exchange.has_outcome() {
+            self.spoken.push(key);
+        }
         let held = out.capacity().saturating_sub(FREE_OUTPUT) as u64;
         self.budget.recharge(&mut connection.charged, held);
     }
@@ -150,11 +163,17 @@ impl Engine {
         match (connection.exchange.state(), connection.stage) {
             (State::Open, ConnectionStage::Open) => self.offer(key),
             (State::Open | State::Opening, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
-            (State::Draining, _) => {
+            (State::Draining, stage) => {
+                let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
+                let index = connection.endpoint;
                 self.learn(key);
                 self.retire(key);
+                if turned_down {
+                    self.endpoint_failed(index, false, &TURNED_DOWN, now);
+                }
             }
-            (State::Closed, _) => {
+            (State::Closed, stage) => {
+                let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
                 self.learn(key);
                 let Some(connection) = self.connections.get_mut(key) else { return };
                 let index = connection.endpoint;
@@ -172,6 +191,9 @@ impl Engine {
                 self.take_outcomes(key, now);
                 self.wake_connection(key);
                 self.touch(index);
+                if turned_down {
+                    self.endpoint_failed(index, false, &TURNED_DOWN, now);
+                }
             }
         }
     }
@@ -186,6 +208,18 @@ impl Engine {
         {
             let [_, before] = endpoint.taken;
             endpoint.taken = [before, taken.max(1)];
+        }
+    }
+
+    /// Outcomes that came up while output was taken.
+    pub(super) fn take_spoken(&mut self, now: Time) {
+        while let Some(key) = self.spoken.pop() {
+            if self.connections.get(key).is_some_and(|connection| connection.probe) {
+                self.drive_probe(key, now);
+                continue;
+            }
+            self.take_outcomes(key, now);
+            self.settle_connection(key, now);
         }
     }
 

@@ -208,6 +208,8 @@ pub struct Engine {
     spread: pools::Spread,
 
     touched: Vec<usize>,
+    /// Connections with an outcome that came up while their output was taken.
+    spoken: Vec<Key>,
     wakes: Vec<Wake>,
     connects: Vec<Connect>,
     counters: Counters,

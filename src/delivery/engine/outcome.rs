@@ -30,6 +30,9 @@ impl Engine {
         while let Some((ticket, outcome)) =
             self.connections.get_mut(connection).and_then(|entry| entry.exchange.next_outcome())
         {
+            if let Some(entry) = self.connections.get_mut(connection) {
+                entry.answered = now;
+            }
             let key = Key::from(ticket);
             let is_current = self.attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Sent(connection));
             if is_current {
@@ -382,9 +385,9 @@ impl Engine {
         let sent_at = attempt.sent_at;
         let Some(connection) = self.connections.get_mut(connection_key) else { return };
         connection.exchange.cancel(key.into());
-        // Not a byte since the request went out: the peer may be gone without a word, and every further request on
-        // this connection would end in the same way.
-        if connection.heard <= sent_at && connection.stage == ConnectionStage::Open {
+        // No request came to its end since this one went out: the peer may be gone without a word, or hold its windows
+        // shut, and every further request on this connection would end in the same way.
+        if connection.answered <= sent_at && connection.stage == ConnectionStage::Open {
             self.retire(connection_key);
         }
         self.settle_connection(connection_key, now);

@@ -239,6 +239,7 @@ impl Engine {
             pools_due: Time::ZERO,
             spread: Spread::new(shared.seed, index),
             touched: Vec::new(),
+            spoken: Vec::new(),
             wakes: Vec::new(),
             connects: Vec::new(),
             counters: Counters::default(),

@@ -174,6 +174,7 @@ impl Engine {
 
     /// After records may have ended: sends what can be sent now, and lets sources that wait for room try again.
     pub(super) fn go_on(&mut self, now: Time) {
+        self.take_spoken(now);
         if !self.paused.is_empty() && !self.budget.has_room(0) {
             self.make_room(now);
         }

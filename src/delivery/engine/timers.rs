@@ -157,7 +157,8 @@ impl Engine {
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
-            if matches!(stage, Stage::Sent(_)) && (test || had_time) {
+            let is_shut_out = stage == Stage::Queued && self.takes_nothing(endpoint);
+            if matches!(stage, Stage::Sent(_)) && (test || had_time) || is_shut_out {
                 self.endpoint_failed(endpoint, test, &"no answer within limits.record-deadline", now);
             }
         }
@@ -170,6 +171,14 @@ impl Engine {
     fn had_time(&self, attempt: &Attempt, now: Time) -> bool {
         let call = self.destinations.get(attempt.destination).map_or(Duration::ZERO, |entry| entry.call_timeout);
         now.since(attempt.sent_at) >= call.min(self.limits.record_deadline) / 2
+    }
+
+    /// Whether the peer accepts connections and allows no request on any of them (SETTINGS_MAX_CONCURRENT_STREAMS 0): a
+    /// record that waited for one until its deadline says as much about the URL as a call that timed out.
+    fn takes_nothing(&self, endpoint: usize) -> bool {
+        self.endpoints
+            .get(endpoint)
+            .is_some_and(|entry| entry.open > 0 && entry.in_flight == 0 && entry.ready.is_empty())
     }
 
     /// Queue entries of records that are over leave from the front.

@@ -140,6 +140,13 @@ impl ResponseReader {
         matches!(self.phase, Phase::UntilClose).then_some(self.status)
     }
 
+    /// The connection broke: its end completes nothing any more.
+    pub(crate) fn cut(&mut self) {
+        if matches!(self.phase, Phase::UntilClose) {
+            self.phase = Phase::Broken("the connection broke inside a response");
+        }
+    }
+
     fn start_over(&mut self) {
         self.phase = Phase::Head;
         self.partial.clear();
