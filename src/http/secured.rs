@@ -152,10 +152,6 @@ impl Secured {
         self.inner.in_flight()
     }
 
-    pub(super) fn taken(&self) -> Option<usize> {
-        self.inner.taken()
-    }
-
     pub(super) fn state(&self) -> State {
         match self.phase() {
             Phase::Handshaking => State::Opening,
