@@ -89,6 +89,10 @@ impl Secured {
         self.inner.cut();
     }
 
+    pub(super) fn taken(&self) -> Option<usize> {
+        self.inner.taken()
+    }
+
     pub(super) fn has_outcome(&self) -> bool {
         self.inner.has_outcome()
     }
