@@ -93,12 +93,11 @@ impl Connector {
         }
         start::check(cores.len())?;
         let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
-        let materials = certificates.materials().clone();
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
         let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
         let resolver = Resolver::start(&config)?;
-        let shared = SharedLimits::new(&config, cores.len()).with_tls(materials.destinations);
+        let shared = SharedLimits::new(&config, cores.len()).with_tls(certificates.materials().destinations.clone());
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
@@ -133,7 +132,7 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
-                tls: materials.service.clone(),
+                tls: certificates.materials().service.clone(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
