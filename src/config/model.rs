@@ -1,16 +1,20 @@
 //! The configuration as the rest of the program reads it: validated, defaults filled in, units converted once.
 
 mod headers;
+mod health;
 mod rules;
 mod tls;
 
 pub use headers::{Header, HeaderValue, Headers, Secret};
+pub use health::{HealthCheck, ProbeMethod};
 pub use rules::{Level, NamespaceRules, Overrides, PortRules, Resolved, Rules};
 pub use tls::{DestinationTls, KeyFiles, Offer, ServiceTls, TrustFile};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// The whole configuration of one process.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +23,7 @@ pub struct Config {
     pub service: Service,
     /// Where records go, in the order of the file.
     pub destinations: Vec<Destination>,
-    /// Routing, format, bin transforms and batching, which can differ by port, namespace and set.
+    /// Routing, format, bin transforms, batching and ordering, which can differ by port, namespace and set.
     pub rules: Rules,
     /// How a record is answered that cannot be decoded or expressed.
     pub content_errors: ContentErrors,
@@ -46,6 +50,8 @@ pub struct Service {
     pub max_concurrent_records: u32,
     /// Bytes of one read from an XDR connection; `None`: the executor's own default.
     pub socket_receive_buffer_bytes: Option<u32>,
+    /// Networks from which XDR connections are taken; empty: all.
+    pub allowed_networks: Vec<IpNet>,
 }
 
 impl Service {
@@ -69,6 +75,8 @@ pub struct Destination {
     pub call_timeout: Duration,
     /// 300 ms unless set.
     pub connect_timeout: Duration,
+    /// `connection-ttl`: a connection that is older is replaced; `None`: never.
+    pub connection_ttl: Option<Duration>,
     /// Process-wide, per URL; 1 unless set.
     pub max_connections_per_endpoint: u32,
     /// Records that wait for a connection or stream, process-wide, per URL; 32,768 unless set.
@@ -83,6 +91,10 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// `headers`, and whether `aerospike-digest` is sent.
     pub headers: Headers,
+    /// `health-check`.
+    pub health: HealthCheck,
+    /// Longest pause that `Retry-After` can ask for; 30 s unless set, zero: it is not looked at.
+    pub retry_after_cap: Duration,
     /// TLS of `https` URLs; `None`: the defaults.
     pub tls: Option<DestinationTls>,
 }
@@ -344,6 +356,19 @@ pub enum BatchBody {
     Array,
     /// One record a line (`application/x-ndjson`).
     NdJson,
+}
+
+/// `record-ordering`: one version of a record in flight, in the order of their last-update times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOrdering {
+    /// Switched on; true in a section that is there, unless set.
+    pub enable: bool,
+    /// How long the last version of a record is remembered; 30 s unless set.
+    pub ttl: Duration,
+    /// Of versions that wait, a newer one that has the complete record stands for the older ones; false unless set.
+    pub coalesce_waiting: bool,
+    /// Records that the whole process remembers; 1,000,000 unless set. Of several sections the largest holds.
+    pub max_entries: u32,
 }
 
 /// `content-errors`: the answer to a record that cannot be decoded, or not expressed in its format.

@@ -2,13 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::IpNet;
+
 use super::context::Context;
 use super::fault::shown;
 use super::model::Service;
 use super::tls;
 use super::value;
 use super::view::{View, in_range, word};
-use super::yaml::Node;
+use super::yaml::{Kind, Node};
 
 /// Records in flight unless set, as in the official connector.
 const MAX_CONCURRENT_RECORDS: u32 = 32_768;
@@ -39,6 +41,7 @@ pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
             }
             in_range(value::whole(node)?, &(4096_u32..=16 << 20), " bytes").map(Some)
         }),
+        allowed_networks: allowed_networks(context, &view),
     }
 }
 
@@ -50,6 +53,45 @@ pub fn io_threads(context: &mut Context<'_>, root: &View<'_>) -> Option<usize> {
         }
         in_range(value::whole(node)?, &(1_u32..=100_000), " threads").map(|threads| Some(threads as usize))
     })
+}
+
+fn allowed_networks(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpNet> {
+    let key = "allowed-networks";
+    if let Some(entry) =
+        view.find(key).filter(|entry| matches!(&entry.value.kind, Kind::List(items) if items.is_empty()))
+    {
+        context.lines.push((view.path_of(key), entry.key_at.line));
+        view.warn(context, key, "an empty list allows every network; list networks, or take it out".to_owned());
+        return Vec::new();
+    }
+    view.list(context, key, network).unwrap_or_default()
+}
+
+fn network(node: &Node) -> Result<IpNet, String> {
+    let Some(text) = node.text().filter(|_| !node.is_null()) else {
+        return Err(format!("{} where a network is needed; write one such as 10.0.0.0/8", value::describe(node)));
+    };
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| {
+            format!(
+                "{} is no network; write an address and the length of its prefix, such as 10.0.0.0/8 or fd00::/8",
+                shown(text)
+            )
+        })?,
+    };
+    // The sockets are of one family each, so that no peer ever has such an address.
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().is_some(),
+        IpNet::V4(_) => false,
+    };
+    if mapped {
+        return Err(format!("{} is an IPv4 network in IPv6 clothes; write it as IPv4", shown(text)));
+    }
+    if network.trunc() != network {
+        return Err(format!("{} has bits beyond its prefix; write {}", shown(text), network.trunc()));
+    }
+    Ok(network)
 }
 
 fn protocol(context: &mut Context<'_>, view: &View<'_>) {

@@ -94,7 +94,7 @@ fn defaults_are_those_of_the_official_documentation() {
     assert_eq!(billing.protocol, Protocol::Http2);
     assert_eq!((billing.call_timeout, billing.connect_timeout), (Duration::from_secs(1), Duration::from_millis(300)));
     assert_eq!((billing.max_connections_per_endpoint, billing.max_request_queued_per_endpoint), (1, 32_768));
-    assert_eq!(billing.http2_max_concurrent_streams, 256);
+    assert_eq!((billing.http2_max_concurrent_streams, billing.connection_ttl), (256, None));
     assert_eq!(billing.success.codes().collect::<Vec<_>>(), (200..300).collect::<Vec<_>>());
     assert_eq!(config.limits, model::Limits::default());
     assert_eq!(config.executors.in_flight_bytes, 256 << 20);

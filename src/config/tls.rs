@@ -39,7 +39,9 @@ pub fn destination(
     let Some(entry) = view.find("tls").filter(|entry| !entry.value.is_null()) else {
         if has_https {
             named_urls(context, view, urls);
-            made(context, view, &DestinationTls::default(), protocol, &Places::default());
+            if let Err(why) = context.system() {
+                context.fault(view.at, &view.path, why);
+            }
         }
         return None;
     };

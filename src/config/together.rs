@@ -141,6 +141,7 @@ fn says(own: &Overrides, kind: &str) -> bool {
         "routing" => own.routing.is_some(),
         "format" => own.format.is_some(),
         "bin-transforms" => own.bin_transforms.is_some(),
+        "record-ordering" => own.ordering.is_some(),
         _ => own.batching.is_some(),
     }
 }

@@ -99,7 +99,7 @@ fn check_host(host: &str) -> Result<String, String> {
 }
 
 /// Path and query: what RFC 3986 allows there, and nothing that would have to be escaped on the way out.
-fn check_path(path: &str) -> Result<String, String> {
+pub(super) fn check_path(path: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
     if let Some(bad) = path.bytes().find(|byte| !allowed(*byte)) {
         let shown = if bad.is_ascii() { format!("`{}`", char::from(bad)) } else { "a letter outside ASCII".to_owned() };

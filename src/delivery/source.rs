@@ -58,6 +58,8 @@ pub struct Source {
     pub received_any: bool,
     /// A wake of its task is due already.
     pub woken: bool,
+    /// Waits in the engine's list for room at another executor.
+    pub waits_for_link: bool,
     acks: Vec<u8>,
     written: usize,
 }
@@ -80,6 +82,7 @@ impl Source {
             stuck_since: None,
             received_any: false,
             woken: false,
+            waits_for_link: false,
             acks: Vec::new(),
             written: 0,
         }

@@ -7,6 +7,7 @@ pub mod header_value;
 mod http1;
 mod http2;
 mod limits;
+mod retry_after;
 mod secured;
 mod target;
 
@@ -18,6 +19,7 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
+pub use retry_after::RetryAfter;
 pub use secured::Secured;
 pub use target::{Target, TargetError};
 
@@ -51,6 +53,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// No body: that of a probe.
+    pub const fn empty() -> Request {
+        Request { body: Bytes::new(), digest: None, values: Bytes::new(), content: ContentType::Json, gzip: false }
+    }
+
     /// One record in JSON, not compressed, for a target without variable headers.
     pub const fn json(body: Bytes, digest: [u8; 20]) -> Request {
         Request { body, digest: Some(digest), values: Bytes::new(), content: ContentType::Json, gzip: false }
@@ -65,6 +72,13 @@ pub enum Outcome {
         /// 200 to 999.
         status: u16,
     },
+    /// A complete response that asks to be left alone for a while.
+    RetryAfter {
+        /// 429 or 503.
+        status: u16,
+        /// What its `Retry-After` says.
+        wait: RetryAfter,
+    },
     /// No complete response.
     Failed {
         /// Why.
@@ -72,6 +86,21 @@ pub enum Outcome {
         /// Whether the peer can have acted on the request.
         processed: Processed,
     },
+}
+
+impl Outcome {
+    /// That of a complete response; `wait` is what its `Retry-After` says, which counts with two statuses only.
+    fn of(status: u16, wait: Option<RetryAfter>) -> Outcome {
+        match wait {
+            Some(wait) if asks_to_wait(status) => Outcome::RetryAfter { status, wait },
+            _ => Outcome::Response { status },
+        }
+    }
+}
+
+/// Whether `Retry-After` is looked at in a response with this status.
+const fn asks_to_wait(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 /// Whether a request that failed may have been acted on.
@@ -94,6 +123,8 @@ pub enum FailureKind {
     Refused,
     /// The peer is going away and did not take this stream (HTTP/2 GOAWAY).
     GoneAway,
+    /// The peer answered neither a PING nor anything else (HTTP/2).
+    Silent,
     /// The peer refused the TLS handshake after it had looked done from here, so that no request was looked at.
     RefusedByTls,
     /// What came is not HTTP, or breaks a limit.
@@ -209,6 +240,25 @@ impl Exchange {
         }
     }
 
+    /// Asks the peer whether it is there (HTTP/2 PING), unless it owes an answer already: whatever it says counts as one.
+    /// Whether this connection can ask.
+    pub fn ping(&mut self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.ping(),
+            Exchange::Secured(exchange) => exchange.ping(),
+        }
+    }
+
+    /// The peer is taken for dead: as [`Exchange::end`], and what is in flight fails as [`FailureKind::Silent`] (HTTP/2).
+    pub fn lose(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.end(),
+            Exchange::Http2(exchange) => exchange.lose(),
+            Exchange::Secured(exchange) => exchange.lose(),
+        }
+    }
+
     /// Ends a TLS handshake that takes too long; nothing to do with any other exchange.
     pub fn give_up_handshake(&mut self, why: String) {
         if let Exchange::Secured(exchange) = self {
@@ -232,13 +282,14 @@ impl Exchange {
         }
     }
 
-    /// As [`Exchange::end`], when more may have been sent than came: an answer that only the end of the connection
-    /// completes is not complete.
-    fn cut(&mut self) {
-        if let Exchange::Http1(exchange) = self {
-            exchange.cut();
+    /// As [`Exchange::end`], for a connection that was reset or broke in another way: a response that only an orderly end
+    /// of the connection completes is cut off.
+    pub fn cut(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.cut(),
+            Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.cut(),
         }
-        self.end();
     }
 
     /// Appends what to write next, at most about [`ExchangeLimits::transmit_high_water`] bytes. What was appended
@@ -260,6 +311,15 @@ impl Exchange {
         }
     }
 
+    /// Whether [`Exchange::next_outcome`] has one: there may be one after [`Exchange::transmit`], too.
+    pub fn has_outcome(&self) -> bool {
+        match self {
+            Exchange::Http1(exchange) => exchange.has_outcome(),
+            Exchange::Http2(exchange) => exchange.has_outcome(),
+            Exchange::Secured(exchange) => exchange.has_outcome(),
+        }
+    }
+
     /// Tickets without an outcome.
     pub fn in_flight(&self) -> usize {
         match self {
@@ -269,12 +329,31 @@ impl Exchange {
         }
     }
 
+    /// How many requests the peer took, if it went away (HTTP/2 GOAWAY) and left others untouched.
+    pub fn taken(&self) -> Option<usize> {
+        match self {
+            Exchange::Http1(_) => None,
+            Exchange::Http2(exchange) => exchange.taken(),
+            Exchange::Secured(exchange) => exchange.taken(),
+        }
+    }
+
     /// Whether requests are taken, finished, or over.
     pub fn state(&self) -> State {
         match self {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
             Exchange::Secured(exchange) => exchange.state(),
+        }
+    }
+
+    /// Whether the peer turned the connection down as a whole: it speaks another protocol, or asks for calm. That says as
+    /// much about its URL as a connection that cannot be opened.
+    pub fn is_unwelcome(&self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.is_unwelcome(),
+            Exchange::Secured(exchange) => exchange.is_unwelcome(),
         }
     }
 
@@ -295,6 +374,7 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Reset => "the peer reset the stream",
             FailureKind::Refused => "the peer refused the stream",
             FailureKind::GoneAway => "the peer is going away",
+            FailureKind::Silent => "the peer answered neither a PING nor anything else",
             FailureKind::RefusedByTls => "the peer refused the TLS handshake",
             FailureKind::Malformed => "the answer is not valid HTTP",
         })

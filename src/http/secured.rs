@@ -71,6 +71,36 @@ impl Secured {
         self.finish();
     }
 
+    pub(super) fn ping(&mut self) -> bool {
+        self.phase() == Phase::Open && self.inner.ping()
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.inner.lose();
+        if let Some(session) = &mut self.session {
+            session.cut();
+        }
+    }
+
+    pub(super) fn cut(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.cut();
+        }
+        self.inner.cut();
+    }
+
+    pub(super) fn taken(&self) -> Option<usize> {
+        self.inner.taken()
+    }
+
+    pub(super) fn has_outcome(&self) -> bool {
+        self.inner.has_outcome()
+    }
+
+    pub(super) fn is_unwelcome(&self) -> bool {
+        self.inner.is_unwelcome()
+    }
+
     /// The session is over: so is what it carried, whole or cut off.
     fn finish(&mut self) {
         if self.session.as_ref().is_some_and(Session::ended) { self.inner.end() } else { self.inner.cut() }

@@ -10,14 +10,16 @@ use super::certificates::Certificates;
 use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
+use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::rejected::{Link, RejectedFile};
-use super::resolve::Resolver;
+use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
+use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::Counters;
 
@@ -53,7 +55,7 @@ pub enum StartError {
 }
 
 /// What an executor published last.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Its counts.
     pub counters: Counters,
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub in_flight_bytes: u64,
     /// Open XDR connections.
     pub sources: usize,
+    /// Its connections to each endpoint, in the order of destinations and URLs.
+    pub pools: Vec<PoolCounts>,
 }
 
 /// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.
@@ -84,26 +88,27 @@ pub struct Connector {
 impl Connector {
     /// Starts what `config` describes. When this returns, connections are accepted.
     pub fn start(config: Config) -> Result<Connector, StartError> {
-        let usable = Usable::read()?;
-        let cores = usable.choose(&config.executors.cores)?;
-        if let Cores::AtMost(wanted) = config.executors.cores
-            && wanted > cores.len()
-        {
-            tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
-        }
+        Connector::start_with(config, Pace::default(), Arc::new(resolve::system))
+    }
+
+    /// As [`Connector::start`], with another way to look names up, and another pace: for tests.
+    pub fn start_with(config: Config, pace: Pace, look_up: Arc<LookUp>) -> Result<Connector, StartError> {
+        let cores = choose_cores(&config)?;
         start::check(cores.len())?;
         let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
+        let materials = certificates.materials().clone();
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
         let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
-        let resolver = Resolver::start(&config)?;
-        let shared = SharedLimits::new(&config, cores.len()).with_tls(certificates.materials().destinations.clone());
+        let clock = Clock::start();
+        let resolver = Resolver::start(&config, clock, pace, look_up)?;
+        let shared = SharedLimits::new(&config, cores.len()).with_seed(seed()).with_tls(materials.destinations);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
             addresses,
             acceptors: Vec::new(),
-            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive)),
+            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
             snapshots: Vec::new(),
             threads: Vec::new(),
             watchdog: None,
@@ -112,7 +117,8 @@ impl Connector {
             certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
-        let clock = Clock::start();
+        let hands_over = shared.is_ordered() && cores.len() > 1;
+        let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
         for (index, core) in cores.iter().enumerate() {
@@ -132,14 +138,16 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
-                tls: certificates.materials().service.clone(),
+                tls: materials.service.clone(),
+                handover: handovers.next(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
             connector.snapshots.push(snapshot);
             connector.threads.push(spawn(setup)?);
         }
-        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
+        let allowed = config.service.allowed_networks.clone();
+        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive, allowed));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
         connector.certificates = Some(certificates.watch()?);
@@ -174,9 +182,15 @@ impl Connector {
 
     /// What each executor published last.
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        let read =
-            |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let read = |snapshot: &Arc<Mutex<Snapshot>>| {
+            snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        };
         self.snapshots.iter().map(read).collect()
+    }
+
+    /// Connections that were closed at accept (`service.allowed-networks`).
+    pub fn connections_not_allowed(&self) -> u64 {
+        self.placement.not_allowed()
     }
 
     /// Stops accepting and reading, and lets what is in flight finish. Returns at once.
@@ -216,6 +230,23 @@ impl Drop for Connector {
             self.join();
         }
     }
+}
+
+/// Differs from process to process.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The cores of the executors.
+fn choose_cores(config: &Config) -> Result<Vec<usize>, CoresError> {
+    let cores = Usable::read()?.choose(&config.executors.cores)?;
+    if let Cores::AtMost(wanted) = config.executors.cores
+        && wanted > cores.len()
+    {
+        tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
+    }
+    Ok(cores)
 }
 
 /// Binds all ports; which of them speak TLS stands beside each.

@@ -15,6 +15,8 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message, Speaks};
+use super::dial::Dialer;
+use super::handover::{self, Post};
 use super::rejected::Link;
 use super::resolve::Addresses;
 use super::secured::Secured;
@@ -68,6 +70,8 @@ pub struct Setup {
     pub rejected: Option<Link>,
     /// TLS of the ports that speak it.
     pub tls: Option<Arc<ServerTls>>,
+    /// Its end of the hand-over between executors, if records are handed over.
+    pub handover: Option<handover::Setup>,
 }
 
 /// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
@@ -120,14 +124,21 @@ fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
 
 async fn serve(setup: Setup, engine: Engine) {
     let read_bytes = setup.config.service.socket_receive_buffer_bytes.map_or(READ_BYTES, |bytes| bytes as usize);
-    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, setup.addresses, setup.load));
+    let endpoints = setup.config.destinations.iter().map(|destination| destination.urls.len()).sum();
+    let dialer = Dialer::new(setup.addresses, endpoints, setup.index, setup.config.limits.record_deadline);
+    let (post, wakes) = setup.handover.map(handover::Setup::start).unzip();
+    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, dialer, setup.load, post));
     let keeper = {
         let shell = Rc::clone(&shell);
         glommio::spawn_local(async move { shell.turn.keep().await })
     };
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
+    let parcels = wakes.map(|wakes| glommio::spawn_local(handover::receive(Rc::clone(&shell), wakes)));
     beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
+    if let Some(parcels) = parcels {
+        parcels.cancel().await;
+    }
     messages.cancel().await;
     opener.cancel().await;
     keeper.cancel().await;
@@ -141,6 +152,7 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             let mut engine = shell.engine.borrow_mut();
             let now = shell.clock.monotonic();
             engine.tick(now);
+            shell.dialer.tell_outdated(&mut engine, now);
             if let Some(link) = &mut rejected {
                 link.exchange(&mut engine);
             }
@@ -150,7 +162,8 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
                 publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
-            if late || engine.is_drained() && shell.source_tasks.get() == 0 {
+            let is_drained = engine.is_drained() && shell.source_tasks.get() == 0;
+            if late || is_drained && shell.post.as_ref().is_none_or(Post::may_end) {
                 publish(snapshot, &mut engine);
                 return;
             }
@@ -169,6 +182,8 @@ fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
     published.in_flight = engine.in_flight();
     published.in_flight_bytes = engine.in_flight_bytes();
     published.sources = engine.source_count();
+    published.pools.clear();
+    published.pools.extend(engine.pools());
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.

@@ -3,15 +3,18 @@
 //! to the executor with the fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::control::{Control, Speaks};
+use super::shell::Clock;
+use crate::logging::{RateLimit, more};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -83,12 +86,30 @@ pub struct Placement {
     places: Vec<Place>,
     turn: Mutex<usize>,
     keepalive: Duration,
+    /// Networks whose connections are taken; empty: all.
+    allowed: Vec<IpNet>,
+    /// Connections from elsewhere, closed at once.
+    not_allowed: AtomicU64,
 }
 
 impl Placement {
     /// Over these executors.
-    pub fn new(places: Vec<Place>, keepalive: Duration) -> Placement {
-        Placement { places, turn: Mutex::new(0), keepalive }
+    pub fn new(places: Vec<Place>, keepalive: Duration, allowed: Vec<IpNet>) -> Placement {
+        Placement { places, turn: Mutex::new(0), keepalive, allowed, not_allowed: AtomicU64::new(0) }
+    }
+
+    /// Connections that were closed at accept, since `service.allowed-networks` does not name their network.
+    pub fn not_allowed(&self) -> u64 {
+        self.not_allowed.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections from `peer` are taken; counted if not.
+    fn allows(&self, peer: IpAddr) -> bool {
+        let allowed = self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(&peer));
+        if !allowed {
+            self.not_allowed.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
     }
 
     /// All executors.
@@ -173,6 +194,8 @@ impl Drop for Acceptor {
 
 fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
+    let clock = Clock::start();
+    let mut refused = RateLimit::per_second();
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::Acquire) {
@@ -181,7 +204,12 @@ fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placeme
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                placement.hand_over(stream, peer, speaks);
+                if placement.allows(peer.ip()) {
+                    placement.hand_over(stream, peer, speaks);
+                } else if let Some(left_out) = refused.allow(clock.monotonic()) {
+                    tracing::warn!(target: "server",
+                        "{peer}: connection closed: service.allowed-networks does not name its network{}", more(left_out));
+                }
             }
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
@@ -211,7 +239,8 @@ mod tests {
         let (control, mut receive) = Control::pair().unwrap();
         receive.set_nonblocking(false).unwrap();
         let load = Arc::<AtomicUsize>::default();
-        let placement = Placement::new(vec![Place { control, load: Arc::clone(&load) }], Duration::from_secs(60));
+        let placement =
+            Placement::new(vec![Place { control, load: Arc::clone(&load) }], Duration::from_secs(60), Vec::new());
         let busy = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(50));
             let mut taken: Vec<TcpStream> = Vec::new();

@@ -82,10 +82,13 @@ impl ClientTls {
     }
 }
 
-/// A host as a certificate names it: without the dot that may stand at its end.
+/// A host as a certificate names it: in small letters, without the dot that may stand at its end.
+///
+/// # Errors
+/// When no certificate can have it, as the end of a sentence that begins with the host.
 pub fn server_name(host: &str) -> Result<ServerName<'static>, String> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    ServerName::try_from(host.to_owned())
+    ServerName::try_from(host.to_ascii_lowercase())
         .map_err(|_| "is no name that a certificate can have; write a host name or an IP address".to_owned())
 }
 

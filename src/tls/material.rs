@@ -386,7 +386,11 @@ fn of_pem(bytes: &[u8], passwords: Passwords<'_>, wants_keys: bool) -> Result<Co
 
 fn of_jks(bytes: &[u8], passwords: Passwords<'_>, wants_keys: bool) -> Result<Content, MaterialError> {
     let store = jks::read(bytes, passwords.store)?;
-    let mut content = Content { certificates: store.trusted, keys: Vec::new() };
+    // What is trusted is not shown to peers.
+    let mut content = Content { certificates: Vec::new(), keys: Vec::new() };
+    if store.keys.is_empty() {
+        content.certificates = store.trusted;
+    }
     for key in store.keys {
         content.certificates.extend(key.chain);
         if wants_keys {

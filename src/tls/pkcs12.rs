@@ -12,8 +12,10 @@ const KIND: &str = "PKCS#12";
 /// Keys and certificates.
 pub(super) fn content(bytes: &[u8], password: Option<&str>) -> Result<Content, MaterialError> {
     let archive = read(bytes, password)?;
+    // What is trusted is not shown to peers.
+    let own = archive.certs.iter().filter(|bag| !bag.trusted || archive.keys.is_empty());
     Ok(Content {
-        certificates: archive.certs.iter().map(|bag| bag.cert.as_der().to_vec()).collect(),
+        certificates: own.map(|bag| bag.cert.as_der().to_vec()).collect(),
         keys: archive.keys.iter().map(|bag| PrivatePkcs8KeyDer::from(bag.key.as_der().to_vec()).into()).collect(),
     })
 }

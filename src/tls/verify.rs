@@ -88,12 +88,19 @@ impl ServerCertVerifier for Servers {
 }
 
 /// A client's certificate is good, and for nobody who may connect.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(
     "the client's certificate ({subject}) is for none of `allowed-peer-names`; add its name there, or give the client another certificate"
 )]
 struct NotAllowed {
     subject: String,
+}
+
+/// rustls shows what it does not know itself in this way.
+impl std::fmt::Debug for NotAllowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// Clients whose certificates are signed by an authority of the service, and for one of the allowed names.

@@ -165,6 +165,8 @@ fn a_default_of_the_table_changes_nothing_when_it_is_written() {
         let (section, key_of_section) = section.rsplit_once('.').unwrap_or(("", section));
         let neighbour = match (section, key_of_section) {
             ("", "batching") => file_with("batching.enabled", "true"),
+            ("", "record-ordering") => file_with("record-ordering.enable", "true"),
+            (section, "record-ordering") => file_with(&format!("{section}.record-ordering.enable"), "true"),
             _ => file_with("limits.max-depth", "256"),
         };
         assert_eq!(written, config(&neighbour), "{path}: {}", key.default);

@@ -7,7 +7,7 @@ use super::super::endpoint::ConnectionStage;
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
-use crate::http::State;
+use crate::http::{FailureKind, State};
 use crate::time::Time;
 
 impl Engine {
@@ -48,7 +48,8 @@ impl Engine {
     /// be connected to: it counts as that once for each connection, whatever was sent on it.
     pub(super) fn note_refusal(&mut self, key: Key, now: Time) {
         let Some(connection) = self.connections.get(key) else { return };
-        let is_new = matches!(connection.stage, ConnectionStage::Open | ConnectionStage::Draining);
+        // What a probe's means is the probe's to say.
+        let is_new = matches!(connection.stage, ConnectionStage::Open | ConnectionStage::Draining) && !connection.probe;
         if !is_new || !connection.exchange.is_refused_by_tls() {
             return;
         }
@@ -60,7 +61,7 @@ impl Engine {
             let why = connection.exchange.why_closed().unwrap_or_default();
             tracing::warn!(target: "server", "{}: cannot connect: TLS: {why}{}", endpoint.url, more(left_out));
         }
-        self.endpoint_failed(index, test, now);
+        self.endpoint_failed(index, test, &FailureKind::RefusedByTls, now);
     }
 
     /// Handshakes that take longer than a whole call may.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::flight::Origin;
 use super::super::source::{Phase, Source, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::intake::more;
@@ -104,6 +105,10 @@ impl Engine {
         if source.paused || source.window.len() >= WINDOW_LIMIT || source.stuck_since.is_some() {
             return Input::Wait;
         }
+        if self.waits_for_link(key, now) {
+            return Input::Wait;
+        }
+        let Some(source) = self.sources.get_mut(key) else { return Input::Gone };
         let go_on = if source.has_kept { Input::Resume } else { Input::Read };
         let whole = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
         let whole = if whole > RESERVE_ABOVE { whole as u64 } else { 0 };
@@ -174,10 +179,23 @@ impl Engine {
 
     /// After records may have ended: sends what can be sent now, and lets sources that wait for room try again.
     pub(super) fn go_on(&mut self, now: Time) {
+        self.take_spoken(now);
         if !self.paused.is_empty() && !self.budget.has_room(0) {
             self.make_room(now);
         }
         self.pump_touched(now);
+        if !self.paused.is_empty() && self.flights.is_empty() && !self.budget.has_room(0) {
+            // The last of what was in flight ended just now, since nobody waits for it any more.
+            self.make_room(now);
+            self.pump_touched(now);
+        }
+        if self.order.is_some() {
+            self.go_on_in_order(now);
+            if !self.paused.is_empty() && !self.budget.has_room(0) {
+                self.make_room(now);
+                self.pump_touched(now);
+            }
+        }
         self.resume();
     }
 
@@ -205,6 +223,7 @@ impl Engine {
         }
         source.phase = Phase::Closing;
         self.sources_gone += 1;
+        self.handover.source_gone(key);
         self.wake_source(key);
     }
 
@@ -218,12 +237,16 @@ impl Engine {
         }
         self.counters.sources_closed += 1;
         self.sources_gone += 1;
+        self.handover.source_gone(key);
         tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());
         self.resume();
     }
 
     /// Whether the source still exists and is still read from, so that its queued records are worth sending.
-    pub(super) fn source_takes_answers(&self, key: Key) -> bool {
-        self.sources.get(key).is_some_and(|source| source.phase == Phase::Open)
+    pub(super) fn source_takes_answers(&self, source: Origin) -> bool {
+        match source {
+            Origin::Source(key) => self.sources.get(key).is_some_and(|source| source.phase == Phase::Open),
+            Origin::Ghost(key) => self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
+        }
     }
 }

@@ -29,6 +29,8 @@ struct Head {
     gzip: bool,
     expects_continue: bool,
     close: bool,
+    /// Another method than POST.
+    is_probe: bool,
     logged: Option<LoggedRequest>,
 }
 
@@ -113,7 +115,23 @@ impl Connection {
         written.map_err(|_| Ended)
     }
 
+    /// A request without a record.
+    async fn probe(&mut self, head: Option<LoggedRequest>) -> Result<(), Ended> {
+        let Some(head) = head else { return Err(Ended) };
+        let is_head = head.method == "HEAD";
+        let plan = self.peer.probe(head);
+        if let Some(fault) = plan.fault {
+            return self.fail(fault).await;
+        }
+        let body = if is_head { "" } else { "ok" };
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\ncontent-length: 2\r\n\r\n{body}", plan.status);
+        Ok(())
+    }
+
     async fn request(&mut self, head: Head) -> Result<(), Ended> {
+        if head.is_probe {
+            return self.probe(head.logged).await;
+        }
         if head.length > BODY_LIMIT {
             return self.reject(413).await;
         }
@@ -156,7 +174,10 @@ impl Connection {
             tokio::time::sleep(plan.delay).await;
         }
         match plan.fault {
-            Some(fault) => self.fail(fault).await,
+            Some(fault) => {
+                self.peer.shared.ledger.lock().answered(&Answer::default());
+                self.fail(fault).await
+            }
             None => self.answer(answer, last, head.close).await,
         }
     }
@@ -168,8 +189,10 @@ impl Connection {
             ""
         };
         let length = self.peer.behaviour().body_bytes;
+        let wait = self.peer.behaviour().retry_after.as_ref().map(|it| format!("retry-after: {it}\r\n"));
+        let wait = wait.unwrap_or_default();
         // Writing to a Vec does not fail.
-        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}content-length: {length}\r\n\r\n", answer.status);
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}{wait}content-length: {length}\r\n\r\n", answer.status);
         self.output.resize(self.output.len() + length, b'x');
         self.peer.shared.ledger.lock().answered(&answer);
         self.unwritten.push(answer);
@@ -182,7 +205,6 @@ impl Connection {
 
     /// No answer, or a part of one: never a success.
     async fn fail(&mut self, fault: Fault) -> Result<(), Ended> {
-        self.peer.shared.ledger.lock().answered(&Answer::default());
         match fault {
             Fault::Hang => {
                 self.flush().await?;
@@ -223,6 +245,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
         gzip: false,
         expects_continue: false,
         close: false,
+        is_probe: request.method.is_some_and(|method| method != "POST"),
         logged: None,
     };
     for header in request.headers.iter() {
@@ -247,7 +270,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
             head.close = header.value.eq_ignore_ascii_case(b"close");
         }
     }
-    if logs {
+    if logs || head.is_probe {
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
         head.logged = Some(LoggedRequest {
             number: 0,

@@ -13,6 +13,7 @@ mod ledger;
 mod records;
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,6 +32,13 @@ use crate::tls::Stream;
 use behaviour::Plan;
 use ledger::Answer;
 use records::{Content, Records};
+
+/// Probes that are kept.
+const LOGGED_PROBES: usize = 16;
+
+/// Connections that may wait to be accepted. With the 128 of the standard library a burst of a proxy overflows it, and a
+/// connection that is dropped there comes again a second later, about when a call times out.
+const BACKLOG: libc::c_int = 4_096;
 
 /// How a sink starts.
 #[derive(Debug, Clone)]
@@ -233,7 +241,9 @@ impl Sink {
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, SinkError> {
     let listener = std::net::TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
-        Ok(listener)
+        // SAFETY: listen takes two numbers; the descriptor is open, and one that listens gets the new length.
+        let longer = unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) };
+        if longer == 0 { Ok(listener) } else { Err(std::io::Error::last_os_error()) }
     });
     listener.map_err(|error| SinkError::Io("listen on the sink's address", error))
 }
@@ -371,6 +381,18 @@ impl Peer {
         self.requests += 1;
         let last = self.behaviour.requests_per_connection.is_some_and(|limit| self.requests >= limit);
         (self.behaviour.plan(&mut self.random), last)
+    }
+
+    /// A probe came: its fate.
+    fn probe(&mut self, head: LoggedRequest) -> Plan {
+        let mut books = self.shared.ledger.lock();
+        if books.probes.len() < LOGGED_PROBES {
+            let number = books.stats.probes;
+            books.probes.push(LoggedRequest { number, ..head });
+        }
+        books.stats.probes += 1;
+        drop(books);
+        self.behaviour().plan_probe()
     }
 
     /// Whether a body is kept: for the log, for a sample, or because nothing else says which records it holds.
