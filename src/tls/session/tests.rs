@@ -173,9 +173,9 @@ fn a_few_session_tickets_are_ordinary_and_a_flood_of_them_ends_the_connection() 
         peer.set_buffer_limit(None);
         settle(&mut session, &mut peer);
         assert_eq!(session.phase(), phase, "{tickets} tickets: {:?}", session.why());
-        if phase == Phase::Closed {
-            assert!(session.why().unwrap().contains("without data"), "{:?}", session.why());
-        }
+        // Either bound: ours, or the library's if they come in one flight.
+        let ends_for = |words: &str| session.why().is_some_and(|why| why.contains(words));
+        assert_eq!(ends_for("without data") || ends_for("message buffer full"), phase == Phase::Closed);
     }
 }
 
