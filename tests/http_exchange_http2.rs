@@ -10,21 +10,22 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset};
+use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset, Silent};
 use ringpost::http::{ExchangeLimits, Outcome, Processed, Request, State, Ticket};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[path = "http_exchange/peer.rs"]
 mod peer;
+#[path = "http_exchange/wire.rs"]
+mod wire;
 use peer::*;
+use wire::Wire;
 
 #[test]
 fn many_requests_share_one_connection_and_leave_nothing_behind() {
@@ -89,6 +90,55 @@ fn the_peers_stream_limit_holds() {
     assert_eq!((fresh.exchange.capacity(), fresh.exchange.state()), (0, State::Open));
     fresh.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, 5)])]);
     assert_eq!(fresh.exchange.capacity(), 5);
+}
+
+#[test]
+fn a_limit_below_what_is_open_stops_new_streams_until_enough_have_ended() {
+    let mut connection = Connection::open();
+    let tickets: Vec<Ticket> = (0..5).map(|_| connection.submit()).collect();
+    connection.take();
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, 3)])]);
+    assert_eq!((connection.exchange.capacity(), connection.exchange.in_flight()), (0, 5));
+    connection.receive(&[ok(1, true), ok(3, true)]);
+    assert_eq!(connection.exchange.capacity(), 0);
+    connection.receive(&[ok(5, true)]);
+    assert_eq!((connection.outcomes().len(), connection.exchange.capacity()), (3, 1));
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, u32::MAX)])]);
+    assert_eq!(connection.exchange.capacity(), ExchangeLimits::STREAMS - 2, "never more than is configured");
+    connection.receive(&[ok(7, true), ok(9, true)]);
+    assert_eq!(connection.outcomes(), [good(tickets[3]), good(tickets[4])]);
+}
+
+#[test]
+fn pings_go_out_one_at_a_time_and_their_answers_are_no_outcomes() {
+    let mut connection = Connection::open();
+    let pings = |connection: &mut Connection| -> Vec<Frame> {
+        connection.take().into_iter().filter(|frame| frame.kind == PING).collect()
+    };
+    assert!(connection.exchange.ping());
+    let sent = pings(&mut connection);
+    assert_eq!((sent.len(), sent[0].flags), (1, 0));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 0, "one answer is owed already");
+    connection.receive(&[frame(PING, 1, 0, &sent[0].payload)]);
+    assert_eq!((connection.outcomes(), connection.exchange.state()), (vec![], State::Open));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 1);
+}
+
+#[test]
+fn a_lost_connection_fails_what_went_out_as_unknown_and_the_rest_as_untouched() {
+    let mut connection = Connection::open();
+    let sent = connection.submit();
+    connection.take();
+    let unsent = connection.submit();
+    connection.exchange.lose();
+    assert_eq!(
+        connection.outcomes(),
+        [failed(sent, Silent, Processed::Unknown), failed(unsent, Silent, Processed::No)]
+    );
+    assert_eq!((connection.exchange.state(), connection.take().len()), (State::Closed, 0));
+    assert!(!connection.exchange.ping());
 }
 
 #[test]
@@ -291,7 +341,7 @@ fn a_cancelled_body_is_not_held_however_little_room_the_peer_gives() {
 #[test]
 fn a_late_answer_after_a_cancel_never_surfaces() {
     let mut connection = Connection::open();
-    for _ in 0..3_000 {
+    for _ in 0..700 {
         let ticket = connection.submit();
         let stream = connection.take().iter().find(|f| f.kind == HEADERS).unwrap().stream;
         connection.exchange.cancel(ticket);
@@ -412,39 +462,6 @@ fn a_broken_frame_closes_and_answers_everything() {
         connection.exchange.why_closed()
     );
     assert!(connection.take().iter().any(|f| f.kind == GOAWAY), "the peer is told");
-}
-
-/// Both directions of a connection in memory, the server's end.
-struct Wire {
-    input: Rc<RefCell<VecDeque<u8>>>,
-    output: Rc<RefCell<Vec<u8>>>,
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut input = self.input.borrow_mut();
-        if input.is_empty() {
-            return Poll::Pending;
-        }
-        let taken = input.len().min(buf.remaining());
-        buf.put_slice(&input.drain(..taken).collect::<Vec<u8>>());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.output.borrow_mut().extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[test]

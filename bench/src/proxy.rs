@@ -109,7 +109,7 @@ fn faults(arguments: &ProxyArgs) -> Faults {
         slice: arguments.slice,
         stall: arguments.stall,
         cut: arguments.cut_after.map(|after| Cut { after, ending }),
-        corrupt: (arguments.corrupt > 0.0).then(|| Corrupt { offsets: 0..u64::MAX, probability: arguments.corrupt }),
+        corrupt: (arguments.corrupt > 0.0).then_some(Corrupt { offsets: 0..u64::MAX, probability: arguments.corrupt }),
     };
     let only = |direction| if arguments.only == Some(direction) { Link::default() } else { link.clone() };
     let life = arguments.life_ms.map(Duration::from_millis);

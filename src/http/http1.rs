@@ -21,6 +21,8 @@ pub struct Http1 {
     /// Whether a response has come on this connection before.
     reused: bool,
     outcome: Option<(Ticket, Outcome)>,
+    /// Status of a success that was complete before the request was: it counts when the request is written.
+    early: Option<u16>,
     closed: bool,
     why: Option<&'static str>,
 }
@@ -31,6 +33,8 @@ struct Attempt {
     body: Bytes,
     /// Bytes of head and body that were handed out.
     sent: usize,
+    /// All of it was handed out, and its owner came for more.
+    written: bool,
     /// Whether a byte of a response has come.
     answered: bool,
 }
@@ -39,13 +43,15 @@ impl Http1 {
     /// A fresh connection.
     pub fn new(target: Rc<Target>, limits: ExchangeLimits) -> Http1 {
         Http1 {
+            reader: ResponseReader::new(limits.max_response_head_bytes, limits.max_response_body_bytes)
+                .of_head(target.is_head()),
             target,
-            reader: ResponseReader::new(limits.max_response_head_bytes, limits.max_response_body_bytes),
             limits,
             attempt: None,
             head: Vec::new(),
             reused: false,
             outcome: None,
+            early: None,
             closed: false,
             why: None,
         }
@@ -66,7 +72,7 @@ impl Http1 {
         }
         self.head.clear();
         self.target.write_http1_head(&request, &mut self.head);
-        self.attempt = Some(Attempt { ticket, body: request.body, sent: 0, answered: false });
+        self.attempt = Some(Attempt { ticket, body: request.body, sent: 0, written: false, answered: false });
         Ok(())
     }
 
@@ -101,12 +107,23 @@ impl Http1 {
             return;
         }
         attempt.answered = true;
+        if self.early.is_some() {
+            self.finish(Outcome::Failed { kind: FailureKind::Malformed, processed: Processed::Unknown });
+            self.close("the peer sent bytes that nothing asked for");
+            return;
+        }
         match self.reader.receive(bytes) {
             Progress::More => {}
             Progress::Done { status, keep, consumed } => {
                 let unsent = attempt.sent < self.head.len() + attempt.body.len();
                 let rest = consumed < bytes.len();
-                self.finish(Outcome::Response { status });
+                // A success for a request that the peer does not have yet: what is left of it has to follow, or the
+                // record would be lost with an answer that says that it was taken.
+                if (200..300).contains(&status) && (unsent || !keep && !attempt.written) {
+                    self.early = Some(status);
+                    return;
+                }
+                self.finish(Outcome::of(status, self.reader.retry_after()));
                 self.reused = true;
                 if !keep {
                     self.closed = true;
@@ -127,7 +144,7 @@ impl Http1 {
     pub fn end(&mut self) {
         if let Some(attempt) = &self.attempt {
             let outcome = match self.reader.end() {
-                Some(status) if attempt.answered => Outcome::Response { status },
+                Some(status) if attempt.answered => Outcome::of(status, self.reader.retry_after()),
                 _ => {
                     let untouched = attempt.sent == 0 || (self.reused && !attempt.answered);
                     let processed = if untouched { Processed::No } else { Processed::Unknown };
@@ -141,8 +158,15 @@ impl Http1 {
         self.closed = true;
     }
 
+    /// See [`super::Exchange::cut`].
+    pub fn cut(&mut self) {
+        self.reader.cut();
+        self.end();
+    }
+
     /// See [`super::Exchange::transmit`].
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        let before = out.len();
         let Some(attempt) = &mut self.attempt else { return };
         let mut room = self.limits.transmit_high_water.max(1);
         if let Some(rest) = self.head.get(attempt.sent..) {
@@ -158,11 +182,23 @@ impl Http1 {
             out.extend_from_slice(rest.get(..taken).unwrap_or_default());
             attempt.sent += taken;
         }
+        attempt.written = out.len() == before;
+        if attempt.written
+            && let Some(status) = self.early.take()
+        {
+            self.finish(Outcome::Response { status });
+            self.close("the peer answered before it had the whole request");
+        }
     }
 
     /// See [`super::Exchange::next_outcome`].
     pub fn next_outcome(&mut self) -> Option<(Ticket, Outcome)> {
         self.outcome.take()
+    }
+
+    /// See [`super::Exchange::has_outcome`].
+    pub fn has_outcome(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// See [`super::Exchange::in_flight`].

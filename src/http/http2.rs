@@ -4,7 +4,9 @@
 //! it woke are looked at. Invariants: a slot holds one ticket from submit to its outcome or cancellation; a stream's
 //! handles are dropped with its slot, which resets the stream if it is not over and gives its flow control back.
 
+mod body;
 mod classify;
+mod phase;
 mod pipe;
 mod ready;
 mod values;
@@ -19,11 +21,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong, SendStream};
 
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
+use body::{Body, Sent};
 use classify::{Greeting, Verdict};
+use phase::{Phase, is_success};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use values::HeaderValues;
@@ -45,6 +49,9 @@ const FEED_BYTES: usize = 16 << 10;
 /// Bytes that may wait because the crate cannot write its answers. Without it a peer that never reads, but sends
 /// PING after PING, fills memory.
 const MAX_UNREAD_BYTES: usize = 1 << 20;
+/// Streams reset here (given up, or answered at too great a length) for which there was no complete answer. Peers take more
+/// in a row for an attack; a connection that comes to so many is replaced.
+const MAX_OWN_RESETS: usize = 800;
 /// Polls of the crate in a row when it wakes itself.
 const MAX_POLLS: usize = 8;
 
@@ -54,8 +61,8 @@ pub struct Http2 {
     limits: ExchangeLimits,
     pipe: Rc<RefCell<Pipe>>,
     /// `None` once it is over.
-    connection: Option<Connection<PipeEnd, Bytes>>,
-    send: Option<SendRequest<Bytes>>,
+    connection: Option<Connection<PipeEnd, Body>>,
+    send: Option<SendRequest<Body>>,
     wake: Arc<Flag>,
     waker: Waker,
     ready: Arc<ReadySet>,
@@ -64,11 +71,24 @@ pub struct Http2 {
     in_flight: usize,
     /// Streams that the peer allows at once.
     peer_streams: usize,
+    /// Requests so far, how many of them the peer left when it went away, and how many may be made for now.
+    requests: usize,
+    left: usize,
+    allowed: usize,
+    /// Attempts with [`Attempt::early`].
+    early: usize,
+    /// See [`MAX_OWN_RESETS`].
+    own_resets: usize,
+    /// Bytes from the peer since the last outcome.
+    unanswered_bytes: usize,
+    unwelcome: bool,
     /// How often `transmit` handed out bytes.
     handed_out: u64,
     outcomes: VecDeque<(Ticket, Outcome)>,
     values: HeaderValues,
     greeting: Greeting,
+    /// Made for the first PING.
+    ping_pong: Option<PingPong>,
     draining: bool,
     why: Option<String>,
 }
@@ -76,18 +96,19 @@ pub struct Http2 {
 struct Slot {
     waker: Waker,
     attempt: Option<Attempt>,
+    sent: Sent,
 }
 
 struct Attempt {
     ticket: Ticket,
+    /// Counts from 1.
+    number: usize,
     /// [`Http2::handed_out`] when it was submitted.
     submitted: u64,
     phase: Phase,
-}
-
-enum Phase {
-    Head(ResponseFuture),
-    Body { status: u16, read: usize, body: RecvStream },
+    has_body: bool,
+    /// A success that was complete before the request was: it counts when the request is written.
+    early: Option<Outcome>,
 }
 
 impl std::fmt::Debug for Http2 {
@@ -128,10 +149,18 @@ impl Http2 {
             free: Vec::new(),
             in_flight: 0,
             peer_streams: STREAMS_BEFORE_SETTINGS,
+            requests: 0,
+            left: 0,
+            allowed: limits.first_requests.max(1),
+            early: 0,
+            own_resets: 0,
+            unanswered_bytes: 0,
+            unwelcome: false,
             handed_out: 0,
             outcomes: VecDeque::new(),
             values: HeaderValues::default(),
             greeting: Greeting::default(),
+            ping_pong: None,
             draining: false,
             limits,
         }
@@ -140,8 +169,11 @@ impl Http2 {
     /// See [`super::Exchange::capacity`].
     pub fn capacity(&self) -> usize {
         match self.state() {
-            State::Open => self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight),
-            State::Draining | State::Closed => 0,
+            State::Open => {
+                let streams = self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight);
+                streams.min(self.allowed.saturating_sub(self.requests))
+            }
+            State::Opening | State::Draining | State::Closed => 0,
         }
     }
 
@@ -165,23 +197,38 @@ impl Http2 {
                 return Err(request);
             }
         };
-        if !empty && let Err(error) = stream.send_data(request.body, true) {
+        self.requests += 1;
+        let (number, submitted) = (self.requests, self.handed_out);
+        let phase = Phase::Head(response);
+        let slot = self.place(Attempt { ticket, number, submitted, phase, has_body: !empty, early: None });
+        if !empty && let Err(error) = self.send_body(slot, number, request.body, &mut stream) {
+            self.vacate(slot);
             self.outcomes.push_back((ticket, classify::failure(&error, false)));
             return Ok(());
         }
-        let attempt = Attempt { ticket, submitted: self.handed_out, phase: Phase::Head(response) };
-        let slot = self.place(attempt);
         // Looked at after the next read, which may already bring its response: that saves registering the waker.
         self.ready.insert(slot);
-        self.in_flight += 1;
+        if self.requests >= self.limits.max_requests {
+            self.draining = true;
+        }
         Ok(())
+    }
+
+    fn send_body(&self, slot: u32, number: usize, body: Bytes, stream: &mut SendStream<Body>) -> Result<(), h2::Error> {
+        let Some(slot) = self.slots.get(slot as usize) else { return Ok(()) };
+        stream.send_data(Body::new(body, number, &slot.sent), true)
     }
 
     /// See [`super::Exchange::cancel`].
     pub fn cancel(&mut self, ticket: Ticket) {
         let found = self.slots.iter().position(|slot| slot.attempt.as_ref().is_some_and(|a| a.ticket == ticket));
         match found.and_then(|slot| u32::try_from(slot).ok()) {
-            Some(slot) => drop(self.vacate(slot)), // Dropping the handles sends RST_STREAM(CANCEL).
+            Some(slot) => {
+                // Dropping the handles sends RST_STREAM(CANCEL).
+                if self.vacate(slot).is_some_and(|attempt| attempt.submitted < self.handed_out) {
+                    self.count_reset();
+                }
+            }
             None => self.outcomes.retain(|(other, _)| *other != ticket),
         }
         self.finish_drain();
@@ -192,6 +239,7 @@ impl Http2 {
         if self.connection.is_none() {
             return;
         }
+        self.unanswered_bytes = self.unanswered_bytes.saturating_add(bytes.len());
         if self.greeting.over() {
             self.feed(bytes);
             return;
@@ -200,9 +248,28 @@ impl Http2 {
             Verdict::Hold => {}
             Verdict::Pass(bytes) => self.feed(&bytes),
             Verdict::Foreign(why) => {
+                self.unwelcome = true;
                 self.pipe.borrow_mut().end();
                 self.close(why.to_owned(), FailureKind::Malformed, true);
             }
+        }
+    }
+
+    /// Bytes that a peer may send without an outcome: all that its open streams may carry, and what was under way when
+    /// others were given up. Without it frames that mean nothing keep a connection busy for ever.
+    fn max_unanswered_bytes(&self) -> usize {
+        let per_stream = self.limits.max_response_head_bytes.saturating_add(self.limits.max_response_body_bytes);
+        self.limits.max_streams.saturating_mul(per_stream).saturating_add(CONNECTION_WINDOW_BYTES as usize)
+    }
+
+    /// A stream was reset here.
+    fn count_reset(&mut self) {
+        self.own_resets += 1;
+        if self.own_resets >= MAX_OWN_RESETS && !self.draining {
+            self.draining = true;
+            self.why.get_or_insert_with(|| {
+                "too many of its requests were given up, or answered at too great a length".to_owned()
+            });
         }
     }
 
@@ -216,8 +283,13 @@ impl Http2 {
             }
         }
         self.poll_ready_slots();
+        self.poll_early();
         if self.pipe.borrow().unread() > MAX_UNREAD_BYTES && self.connection.is_some() {
             self.close("the peer sends without reading".to_owned(), FailureKind::Malformed, false);
+        }
+        if self.unanswered_bytes > self.max_unanswered_bytes() && self.connection.is_some() {
+            let why = format!("the peer sent {} bytes without answering a request", self.unanswered_bytes);
+            self.close(why, FailureKind::Malformed, false);
         }
         self.settle();
     }
@@ -233,10 +305,38 @@ impl Http2 {
         self.wake.set();
         self.drive();
         self.poll_attempts(true);
-        self.close("the peer closed the connection".to_owned(), FailureKind::Closed, true);
+        let why = if self.greeting.is_silent() {
+            "the peer closed the connection without a word of HTTP/2; if this URL speaks HTTP/1.1, set protocol: HTTP_1_1"
+        } else {
+            "the peer closed the connection"
+        };
+        self.close(why.to_owned(), FailureKind::Closed, true);
         if is_ordinary {
             self.why = None;
         }
+    }
+
+    /// See [`super::Exchange::ping`].
+    pub fn ping(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        if self.ping_pong.is_none() {
+            self.ping_pong = connection.ping_pong();
+        }
+        let Some(ping_pong) = &mut self.ping_pong else { return false };
+        // Takes the last answer, or the crate sends no further PING.
+        let _ = ping_pong.poll_pong(&mut Context::from_waker(Waker::noop()));
+        // It fails only while one is on its way.
+        let _ = ping_pong.send_ping(Ping::opaque());
+        self.wake.set();
+        true
+    }
+
+    /// See [`super::Exchange::lose`].
+    pub fn lose(&mut self) {
+        self.pipe.borrow_mut().end();
+        self.close("the peer answered neither a PING nor anything else".to_owned(), FailureKind::Silent, true);
+        // The owner knows, and has said so.
+        self.why = None;
     }
 
     /// See [`super::Exchange::transmit`].
@@ -248,6 +348,7 @@ impl Http2 {
             self.poll_ready_slots();
             self.settle();
         }
+        self.poll_early();
         let mut pipe = self.pipe.borrow_mut();
         if pipe.blocked {
             pipe.blocked = false;
@@ -270,9 +371,19 @@ impl Http2 {
         self.outcomes.pop_front()
     }
 
+    /// See [`super::Exchange::has_outcome`].
+    pub fn has_outcome(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
     /// See [`super::Exchange::in_flight`].
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// See [`super::Exchange::taken`].
+    pub fn taken(&self) -> Option<usize> {
+        (self.left > 0).then(|| self.requests.saturating_sub(self.left))
     }
 
     /// See [`super::Exchange::state`].
@@ -282,6 +393,11 @@ impl Http2 {
             (Some(_), true) => State::Draining,
             (Some(_), false) => State::Open,
         }
+    }
+
+    /// See [`super::Exchange::is_unwelcome`].
+    pub fn is_unwelcome(&self) -> bool {
+        self.unwelcome
     }
 
     /// See [`super::Exchange::why_closed`].
@@ -300,6 +416,7 @@ impl Http2 {
                 Poll::Pending => {}
                 Poll::Ready(result) => {
                     let ended = self.pipe.borrow().ended();
+                    self.unwelcome |= result.as_ref().is_err_and(classify::asks_for_calm);
                     let (why, kind) = classify::connection_end(result.err(), ended);
                     self.close(why, kind, ended);
                     return;
@@ -325,6 +442,7 @@ impl Http2 {
 
     fn drain(&mut self, error: &h2::Error) {
         self.draining = true;
+        self.unwelcome |= classify::asks_for_calm(error);
         self.why.get_or_insert_with(|| classify::text(error));
     }
 
@@ -374,20 +492,56 @@ impl Http2 {
     }
 
     fn poll_slot(&mut self, index: u32, cut: bool) {
+        let is_alive = self.connection.is_some() && !self.pipe.borrow().ended();
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(attempt) = &mut slot.attempt else { return };
         let mut context = Context::from_waker(&slot.waker);
-        let Poll::Ready(mut outcome) = attempt.phase.poll(&mut context, self.limits.max_response_body_bytes) else {
-            return;
+        let polled = match attempt.early {
+            // The peer may have said that it does not want the rest (RFC 9113 section 8.1: a reset with NO_ERROR, for which
+            // a response must not be discarded). At the end of a connection everything is dropped: that says nothing.
+            Some(outcome) if attempt.is_written(&slot.sent) => Poll::Ready(outcome),
+            Some(outcome) if is_alive && slot.sent.is_dropped(attempt.number) => Poll::Ready(outcome),
+            Some(_) => Poll::Pending,
+            None => attempt.phase.poll(&mut context, self.limits.max_response_body_bytes),
         };
+        let Poll::Ready(mut outcome) = polled else { return };
+        if attempt.early.is_none() && is_success(outcome) && !attempt.is_written(&slot.sent) {
+            attempt.early = Some(outcome);
+            self.early += 1;
+            return self.poll_slot(index, cut);
+        }
+        let is_cut_short = matches!(&attempt.phase, Phase::Body { body, .. } if !body.is_end_stream());
         let Some(attempt) = self.vacate(index) else { return };
+        self.unanswered_bytes = 0;
+        match outcome {
+            Outcome::Response { .. } | Outcome::RetryAfter { .. } if is_cut_short => self.count_reset(),
+            Outcome::Response { .. } | Outcome::RetryAfter { .. } => {
+                self.own_resets = self.own_resets.saturating_sub(1);
+            }
+            Outcome::Failed { .. } => {}
+        }
         if let Outcome::Failed { kind: FailureKind::Closed, processed } = &mut outcome {
             *processed = self.processed(&attempt, cut);
         }
+        let left = Outcome::Failed { kind: FailureKind::GoneAway, processed: Processed::No };
+        self.left += usize::from(outcome == left);
         self.outcomes.push_back((attempt.ticket, outcome));
     }
 
+    /// Successes that wait for the rest of their request.
+    fn poll_early(&mut self) {
+        if self.early > 0 {
+            for slot in 0..self.slots.len() {
+                if self.slots.get(slot).is_some_and(|slot| slot.attempt.as_ref().is_some_and(|a| a.early.is_some())) {
+                    self.poll_slot(slot as u32, false);
+                }
+            }
+            self.finish_drain();
+        }
+    }
+
     fn place(&mut self, attempt: Attempt) -> u32 {
+        self.in_flight += 1;
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
@@ -395,7 +549,11 @@ impl Http2 {
             return index;
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { waker: SlotWaker::waker(&self.ready, index), attempt: Some(attempt) });
+        self.slots.push(Slot {
+            waker: SlotWaker::waker(&self.ready, index),
+            attempt: Some(attempt),
+            sent: Sent::default(),
+        });
         index
     }
 
@@ -403,42 +561,19 @@ impl Http2 {
         let attempt = self.slots.get_mut(index as usize)?.attempt.take()?;
         self.free.push(index);
         self.in_flight -= 1;
+        if attempt.number >= self.allowed {
+            // The last of those that were allowed is over, and the peer is still there.
+            self.allowed = self.allowed.saturating_mul(2);
+        }
+        self.early -= usize::from(attempt.early.is_some());
         Some(attempt)
     }
 }
 
-impl Phase {
-    fn poll(&mut self, context: &mut Context<'_>, max_body_bytes: usize) -> Poll<Outcome> {
-        loop {
-            match self {
-                Phase::Head(response) => match Pin::new(response).poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(classify::failure(&error, false)),
-                    Poll::Ready(Ok(response)) => {
-                        let status = response.status().as_u16();
-                        let body = response.into_body();
-                        if body.is_end_stream() {
-                            return Poll::Ready(Outcome::Response { status });
-                        }
-                        *self = Phase::Body { status, read: 0, body };
-                    }
-                },
-                Phase::Body { status, read, body } => match body.poll_data(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
-                    Poll::Ready(Some(Ok(data))) => {
-                        *read += data.len();
-                        if *read > max_body_bytes || body.is_end_stream() {
-                            // Dropping the stream gives the room back.
-                            return Poll::Ready(Outcome::Response { status: *status });
-                        }
-                        // Fails only when more is released than was taken.
-                        let _ = body.flow_control().release_capacity(data.len());
-                    }
-                },
-            }
-        }
+impl Attempt {
+    /// Whether the crate has written the whole request.
+    fn is_written(&self, sent: &Sent) -> bool {
+        !self.has_body || sent.is_written(self.number)
     }
 }
 
@@ -456,7 +591,7 @@ fn builder(limits: &ExchangeLimits) -> Builder {
 }
 
 /// The crate's handshake writes the preface into the pipe and so is done at its first poll.
-fn handshake(builder: &Builder, io: PipeEnd) -> Option<(SendRequest<Bytes>, Connection<PipeEnd, Bytes>)> {
+fn handshake(builder: &Builder, io: PipeEnd) -> Option<(SendRequest<Body>, Connection<PipeEnd, Body>)> {
     let handshake = pin!(builder.handshake(io));
     match handshake.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(pair)) => Some(pair),

@@ -13,5 +13,7 @@ pub mod record;
 pub mod report;
 pub mod sink;
 pub mod source;
+pub mod tls;
+pub mod versions;
 
 mod clock;

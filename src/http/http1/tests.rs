@@ -1,10 +1,10 @@
 use super::*;
-use crate::config::model::{Headers, Url};
+use crate::config::model::{Headers, Scheme, Url};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn exchange() -> Http1 {
-    let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
+    let url = Url { scheme: Scheme::Http, host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
     Http1::new(Rc::new(Target::new(&url, &Headers::default()).unwrap()), ExchangeLimits::default())
 }
 
@@ -25,6 +25,7 @@ fn transmit(exchange: &mut Http1) -> Vec<u8> {
 fn send(exchange: &mut Http1, slot: u32) {
     exchange.submit(ticket(slot), request()).unwrap();
     assert!(!transmit(exchange).is_empty());
+    assert!(transmit(exchange).is_empty());
 }
 
 fn failed(kind: FailureKind, processed: Processed) -> Outcome {
@@ -143,6 +144,45 @@ fn an_early_response_counts_and_closes() {
     assert_eq!(exchange.next_outcome(), Some((ticket(1), Outcome::Response { status: 413 })));
     assert_eq!(exchange.state(), State::Closed);
     assert!(transmit(&mut exchange).is_empty(), "the rest of the body is not sent after its outcome");
+}
+
+#[test]
+fn an_early_success_counts_when_the_rest_of_the_request_is_written() {
+    for (at, answer) in [(0, OK), (1, OK), (4, b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n")] {
+        let mut exchange = exchange();
+        let body = vec![b'x'; 1 << 20];
+        exchange.submit(ticket(1), Request::json(body.clone().into(), [0; 20])).unwrap();
+        let mut sent = transmit(&mut exchange);
+        (0..at).for_each(|_| sent.extend(transmit(&mut exchange)));
+        exchange.receive(answer);
+        assert_eq!((exchange.next_outcome(), exchange.capacity()), (None, 0));
+        let mut unwritten = transmit(&mut exchange);
+        while !unwritten.is_empty() {
+            assert_eq!((exchange.next_outcome(), exchange.state()), (None, State::Open));
+            sent.extend(std::mem::take(&mut unwritten));
+            unwritten = transmit(&mut exchange);
+        }
+        assert!(sent.ends_with(&body));
+        let status = if answer == OK { 200 } else { 204 };
+        assert_eq!(exchange.next_outcome(), Some((ticket(1), Outcome::Response { status })), "{at}");
+        assert_eq!(exchange.state(), State::Closed);
+    }
+
+    let mut cut = exchange();
+    cut.submit(ticket(1), Request::json(vec![b'x'; 1 << 20].into(), [0; 20])).unwrap();
+    transmit(&mut cut);
+    cut.receive(OK);
+    cut.end();
+    assert_eq!(cut.next_outcome(), Some((ticket(1), failed(FailureKind::Closed, Processed::Unknown))));
+}
+
+#[test]
+fn a_reset_completes_no_response() {
+    let mut exchange = exchange();
+    send(&mut exchange, 1);
+    exchange.receive(b"HTTP/1.1 200 OK\r\n\r\nbody");
+    exchange.cut();
+    assert_eq!(exchange.next_outcome(), Some((ticket(1), failed(FailureKind::Closed, Processed::Unknown))));
 }
 
 #[test]

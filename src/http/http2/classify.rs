@@ -25,6 +25,11 @@ pub(super) fn failure(error: &h2::Error, head_seen: bool) -> Outcome {
     Outcome::Failed { kind, processed }
 }
 
+/// Whether the peer closes since it takes our requests for an attack: the next connection would end like this one.
+pub(super) fn asks_for_calm(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)
+}
+
 /// Why the connection is over, and the kind for streams without a reason of their own.
 pub(super) fn connection_end(error: Option<h2::Error>, ended: bool) -> (String, FailureKind) {
     match error {
@@ -75,6 +80,11 @@ impl Greeting {
     /// Whether the first bytes were let pass.
     pub(super) fn over(&self) -> bool {
         self.over
+    }
+
+    /// Whether not one byte has come.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.over && self.held.is_empty()
     }
 
     /// Judges the bytes so far.
