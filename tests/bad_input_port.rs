@@ -33,7 +33,7 @@ fn undisturbed(settings: impl Fn(Settings) -> Settings, strange: impl FnOnce(&Pr
     assert_eq!(oracle::codes(&report), [(0, report.sent)]);
     assert_eq!(report.connections_lost, 0);
     assert!(!connector.has_ended());
-    assert!(!connector.log().contains("panic"), "{}", connector.log());
+    assert!(!connector.log().contains("panicked"), "{}", connector.log());
     connector
 }
 

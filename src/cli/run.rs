@@ -63,7 +63,13 @@ fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
     }
     tracing::info!(target: "server", "stopping: no new frames; what is in flight may finish");
     connector.stop();
-    if connector.join() {
+    let is_clean = connector.join();
+    for (index, snapshot) in connector.snapshots().iter().enumerate() {
+        // All that is counted, whatever that is: names come from the fields.
+        tracing::info!(target: "server", "executor {index} in total: {:?}, in flight: {}, in_flight_bytes: {}",
+            snapshot.counters, snapshot.in_flight, snapshot.in_flight_bytes);
+    }
+    if is_clean {
         tracing::info!(target: "server", "stopped");
         ExitCode::SUCCESS
     } else {

@@ -337,7 +337,7 @@ impl Process {
         self.signal(libc::SIGTERM);
         let (code, _) = self.wait_end(LONG);
         assert_eq!(code, Some(0), "{}{}", self.log(), self.errors());
-        assert!(!self.log().contains("panic"), "{}", self.log());
+        assert!(!self.log().contains("panicked"), "{}", self.log());
     }
 
     /// A figure of `/proc/PID/status` in KiB, such as `VmHWM`.

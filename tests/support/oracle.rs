@@ -1,10 +1,24 @@
-//! The rules that no fault excuses (conservation, fates, ack order), checked after every run, and while it runs.
+//! The rules that no fault excuses, checked after every run with faults, and while it runs (reliability.md):
+//!
+//! - G1 conservation: a 0 only after a success at every sink, watched live and once more at the end
+//! - G2 integrity: bodies and digests at the sinks are those that were sent
+//! - G3 no silent fate, G4 ack order: by the source's books
+//! - G5 key order: [`check_key_order`], for whoever logs requests with versions
+//! - G6 bounds: memory, descriptors, threads of the process ([`Bounds`])
+//! - G7 duplicates: no more than what was in flight at the faults ([`Allowance`])
+//! - G9 no cross-talk: [`compare_latency`], within one run
+//!
+//! [`reconcile`] compares the connector's own counts, which it logs at its end, with those of both ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringpost_load::report::{self, EarlyAcks};
 use ringpost_load::sink::{SinkHandle, SinkLedger};
 use ringpost_load::source::{Source, SourceConfig, SourceHandle, SourceReport};
+
+use super::{LONG, Process, wait_until};
 
 /// A source under watch: acks are compared with the sinks' books as they come in.
 pub struct Watched {
@@ -53,10 +67,143 @@ impl Watched {
         report::check_ack_order(&report).unwrap_or_else(|broken| panic!("{broken}"));
         for sink in sinks {
             let stats = sink.ledger().stats();
-            assert_eq!((stats.corrupt, stats.unidentified), (0, 0), "bodies and digests arrive intact");
+            assert_eq!((stats.corrupt, stats.unidentified), (0, 0), "G2: bodies and digests arrive intact");
         }
         report
     }
+}
+
+/// G6: what a process may use, from what it used before the load.
+#[derive(Debug)]
+pub struct Bounds {
+    rss_kib: u64,
+    descriptors: usize,
+    threads: u64,
+}
+
+impl Bounds {
+    /// Before the load, with `in_flight_bytes` as configured: resident memory may reach 64 MiB and one and a half times
+    /// that.
+    pub fn before(process: &Process, in_flight_bytes: u64) -> Bounds {
+        Bounds {
+            rss_kib: (64 << 10) + in_flight_bytes * 3 / 2 / 1024,
+            descriptors: process.descriptors(),
+            threads: process.memory_kib("Threads"),
+        }
+    }
+
+    /// After the load, with all XDR connections closed. Connections to destinations may stay: so many.
+    #[track_caller]
+    pub fn check(&self, process: &Process, connections: usize) {
+        let peak = process.memory_kib("VmHWM");
+        assert!(peak <= self.rss_kib, "G6: {peak} KiB resident, {} KiB allowed", self.rss_kib);
+        assert_eq!(process.memory_kib("Threads"), self.threads, "G6: the number of threads is constant");
+        let allowed = self.descriptors + connections;
+        wait_until(&format!("G6: at most {allowed} descriptors"), LONG, || process.descriptors() <= allowed);
+    }
+}
+
+/// G7: how many duplicates a run's faults explain.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    in_flight: u64,
+}
+
+impl Allowance {
+    /// A fault of the way to the destinations, now: what is in flight may have reached them without an answer.
+    pub fn fault(&mut self, run: &Watched) {
+        self.in_flight += run.stats().in_flight;
+    }
+
+    /// A fault that lasts: whatever was sent again while it did may be there twice.
+    pub fn lasting(&mut self, report: &SourceReport) {
+        self.in_flight += report.resent;
+    }
+
+    /// `retries`: each retry of the connector's own may make one more; from [`totals`].
+    #[track_caller]
+    pub fn check(&self, sinks: &[&SinkHandle], retries: u64) {
+        let duplicates: u64 = sinks.iter().map(|sink| sink.ledger().stats().duplicates).sum();
+        let allowed = self.in_flight * sinks.len() as u64 + retries;
+        assert!(duplicates <= allowed, "G7: {duplicates} duplicates, faults and retries explain {allowed}");
+    }
+}
+
+/// Counts that a connector logged at its end, over its executors, by name. Empty before it has ended.
+pub fn totals(process: &Process) -> BTreeMap<String, u64> {
+    let mut totals = BTreeMap::new();
+    for line in process.log().lines() {
+        let Some((_, counts)) = line.split_once(" in total: ") else { continue };
+        for pair in counts.split([',', '{', '}']) {
+            if let Some((name, number)) = pair.split_once(": ")
+                && let Ok(number) = number.trim().parse::<u64>()
+            {
+                *totals.entry(name.trim().to_owned()).or_default() += number;
+            }
+        }
+    }
+    totals
+}
+
+/// The connector's own counts against those of its two ends, after [`Process::stop`]. `xdr_faults`: XDR connections were
+/// lost, so that frames and acks may have been lost with them, and the counts are bounds. All sources' reports.
+#[track_caller]
+pub fn reconcile(process: &Process, reports: &[&SourceReport], xdr_faults: bool) {
+    let totals = totals(process);
+    let count = |name: &str| *totals.get(name).unwrap_or_else(|| panic!("no count of {name} in {totals:?}"));
+    let sum = |of: &dyn Fn(&SourceReport) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
+    let frames = sum(&|report| report.sent + report.resent);
+    let code = |code: usize| sum(&|report| report.acks_by_code[code]);
+    let acks = [("acked_ok", 0), ("acked_permanent", 10), ("acked_temporary", 11), ("acked_overload", 18)];
+    let released: u64 = acks.iter().map(|(name, _)| count(name)).sum();
+    assert_eq!((count("in flight"), count("in_flight_bytes")), (0, 0), "G6: nothing is in flight at the end");
+    assert_eq!(count("sources_opened"), count("sources_closed"), "every XDR connection was closed");
+    assert_eq!(count("panics"), 0, "no defect was caught");
+    assert!(count("records") >= released, "G4: an ack for each frame at most");
+    if xdr_faults {
+        assert!(count("records") <= frames, "{} frames taken in, {frames} sent", count("records"));
+        acks.iter().for_each(|(name, of)| assert!(count(name) >= code(*of), "G3: {name}: {totals:?}"));
+    } else {
+        assert_eq!(count("records"), frames, "G3: every frame was taken in once");
+        acks.iter().for_each(|(name, of)| assert_eq!(count(name), code(*of), "G3: {name}: {totals:?}"));
+    }
+}
+
+/// Successes that the connector counted against those that the sinks gave: it believes in none that was not given.
+#[track_caller]
+pub fn reconcile_sinks(process: &Process, sinks: &[&SinkHandle]) {
+    let counted = totals(process)["responses_success"];
+    let given: u64 = sinks.iter().map(|sink| sink.ledger().stats().succeeded).sum();
+    assert!(counted <= given, "G1: {counted} answers of success counted, {given} were given");
+}
+
+/// G5, for runs with ordering: versions of each key as they first arrived at a sink, in order of arrival. Whoever logs
+/// requests takes keys and versions out of them.
+#[track_caller]
+pub fn check_key_order<K: Ord + std::fmt::Debug>(arrivals: impl IntoIterator<Item = (K, u64)>) {
+    let mut newest: BTreeMap<K, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for (key, version) in arrivals {
+        match newest.get_mut(&key) {
+            Some(known) if version < *known => broken.push(format!("{key:?}: {version} after {known}")),
+            Some(known) => *known = version,
+            None => _ = newest.insert(key, version),
+        }
+    }
+    assert!(broken.is_empty(), "G5: {} versions out of order: {:?}", broken.len(), &broken[..broken.len().min(10)]);
+}
+
+/// Latency at a quantile.
+pub fn latency(report: &SourceReport, quantile: f64) -> Duration {
+    Duration::from_nanos(report.latency_ns.value_at_quantile(quantile))
+}
+
+/// G9: `disturbed` against `calm`, both of one run, recorded; at most five times, and never for less than `noise`.
+#[track_caller]
+pub fn compare_latency(what: &str, calm: Duration, disturbed: Duration, noise: Duration) {
+    eprintln!("{what}: {calm:?} without the disturbance, {disturbed:?} with it");
+    let allowed = calm.max(noise) * 5;
+    assert!(disturbed <= allowed, "G9: {what}: {calm:?} without the disturbance, {disturbed:?} with it");
 }
 
 /// Acks by code, without the codes that did not occur.
