@@ -152,7 +152,7 @@ pub type Script = Arc<dyn Fn(&mut Wire) + Send + Sync>;
 impl Peer {
     /// `script` has every connection until the peer is healed, `honest` has them from then on.
     pub fn start(script: impl Fn(&mut Wire) + Send + Sync + 'static, honest: fn(&mut Wire)) -> Peer {
-        let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
+        let listener = (0..20).find_map(|_| TcpListener::bind(("127.0.0.1", free_port())).ok()).expect("a port");
         let address = listener.local_addr().unwrap();
         let book = Arc::new(Book::default());
         let (theirs, script): (_, Script) = (Arc::clone(&book), Arc::new(script));
