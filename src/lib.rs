@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod policy;
 pub mod record;
 pub mod time;
+pub mod tls;
 pub mod wire;

@@ -35,8 +35,18 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     files.iter().map(|path| Path::new(folder).join(path.file_name().expect("a file"))).collect()
 }
 
+/// The files that examples/tls.yml names.
+fn make_certificates() {
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/make-certificates");
+        assert!(Command::new(script).status().expect("bash and openssl are there").success());
+    });
+}
+
 #[test]
 fn every_example_is_accepted_without_a_word_and_its_effective_settings_load_again() {
+    make_certificates();
     let examples = files("examples", "yml");
     assert!(examples.len() >= 3, "{examples:?}");
     for example in examples {

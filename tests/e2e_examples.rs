@@ -40,6 +40,12 @@ fn root() -> PathBuf {
 impl Example {
     #[track_caller]
     fn start(name: &str) -> Example {
+        Example::start_behind(name, |sink| sink)
+    }
+
+    /// `front`: what the connector is told in place of the first sink's address.
+    #[track_caller]
+    fn start_behind(name: &str, front: impl Fn(SocketAddr) -> SocketAddr) -> Example {
         let mut text = std::fs::read_to_string(root().join(name)).unwrap();
         let sink = |address: &str| {
             let address: SocketAddr = address.replace('#', &free_port().to_string()).parse().unwrap();
@@ -52,7 +58,7 @@ impl Example {
         for (from, to) in [
             // The other port of all-settings.yml.
             ("8902", free_port().to_string()),
-            ("127.0.0.1:9000", sinks[0].addr().to_string()),
+            ("127.0.0.1:9000", front(sinks[0].addr()).to_string()),
             ("127.0.0.1:9001", sinks[1].addr().to_string()),
             ("[::1]:9002", sinks[2].addr().to_string()),
             ("8901", ports[0].to_string()),
@@ -80,6 +86,7 @@ impl Example {
             let file = file.unwrap();
             std::fs::copy(file.path(), folder.join("schemas").join(file.file_name())).unwrap();
         }
+        let _ = std::os::unix::fs::symlink(root().join("tls"), folder.join("tls"));
         std::fs::write(folder.join("ringpost.yml"), text).unwrap();
         let mut process = spawn_in(folder, ports[0], |_| {});
         process.wait_listening();
@@ -136,9 +143,77 @@ fn no_example_is_left_out() {
     for file in std::fs::read_dir(root()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".yml") {
-            assert!(tested.contains(&format!("Example::start(\"{name}\")")), "{name} is not exercised");
+            let started = ["start", "start_behind"].map(|how| format!("Example::{how}(\"{name}\""));
+            assert!(started.iter().any(|start| tested.contains(start)), "{name} is not exercised");
         }
     }
+}
+
+/// A file of the certificates that examples/tls.yml names.
+fn tls_file(name: &str) -> Vec<u8> {
+    static MADE: std::sync::Once = std::sync::Once::new();
+    MADE.call_once(|| {
+        let script = root().join("make-certificates");
+        assert!(std::process::Command::new(script).status().expect("bash and openssl are there").success());
+    });
+    std::fs::read(root().join("tls").join(name)).unwrap()
+}
+
+fn tls_certificates(name: &str) -> Vec<rustls::pki_types::CertificateDer<'static>> {
+    use rustls::pki_types::pem::PemObject;
+    rustls::pki_types::CertificateDer::pem_slice_iter(&tls_file(name)).collect::<Result<_, _>>().unwrap()
+}
+
+fn tls_key(name: &str) -> rustls::pki_types::PrivateKeyDer<'static> {
+    use rustls::pki_types::pem::PemObject;
+    rustls::pki_types::PrivateKeyDer::from_pem_slice(&tls_file(name)).unwrap()
+}
+
+/// A node that shows its certificate, a destination that asks for one: both by rustls alone.
+#[test]
+fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(tls_certificates("ca.pem").remove(0)).unwrap();
+    let roots = std::sync::Arc::new(roots);
+    let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let mut billing = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients.build().unwrap())
+        .with_single_cert(tls_certificates("billing.pem"), tls_key("billing-key.pem"))
+        .unwrap();
+    billing.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let front = |sink| tunnel::tunnel(sink, tunnel::Side::Accepted(std::sync::Arc::new(billing.clone())));
+    let example = Example::start_behind("tls.yml", front);
+    let node = |own: Option<&str>| {
+        let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots.clone());
+        let config = match own {
+            Some(name) => builder
+                .with_client_auth_cert(tls_certificates(&format!("{name}.pem")), tls_key(&format!("{name}-key.pem")))
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let side = tunnel::Side::Opened(std::sync::Arc::new(config), "connector.example");
+        tunnel::tunnel(SocketAddr::from(([127, 0, 0, 1], example.ports[1])), side)
+    };
+    let mut allowed = client(node(Some("node")));
+    allowed.send_frame(&frames(0, 3)).unwrap();
+    assert_eq!(acks(&mut allowed, 3), [0, 0, 0]);
+    assert_eq!(example.send(0, 3, 1), [0], "the clear-text port beside it");
+    let mut seen: Vec<u64> = example.requests(0).iter().map(sequence).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2, 3]);
+    for own in [None, Some("billing")] {
+        let mut stranger = client(node(own));
+        let _ = stranger.send_frame(&frames(9, 1));
+        assert!(stranger.read_ack().is_err(), "{own:?} is not allowed to connect");
+    }
+    assert_eq!(example.requests(0).len(), 4);
+    example.end();
 }
 
 #[test]
@@ -173,6 +248,21 @@ fn two_destinations_get_every_record() {
     let billing = example.requests(0).len() + example.requests(1).len();
     assert_eq!((billing, example.requests(2).len()), (12, 12));
     assert_eq!(object(&example.requests(2)[0])["msg"], "write");
+    example.end();
+}
+
+#[test]
+fn a_url_that_asks_to_be_left_alone_leaves_its_records_to_the_other_one() {
+    let example = Example::start("health-check.yml");
+    let busy = Behaviour { retry_after: Some("60".to_owned()), probe_status: Some(200), ..Behaviour::status(503) };
+    example.sinks[0].set_behaviour(busy);
+    let codes: Vec<u8> = (0..10).flat_map(|sequence| example.send(0, sequence, 1)).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 11).count(), 1, "{codes:?}");
+    assert_eq!((example.requests(0).len(), example.requests(1).len()), (1, 9));
+    example.process.wait_log("no record is sent there for 10s", LONG);
+    for sink in 0..2 {
+        wait_until("it is probed", LONG, || example.sinks[sink].ledger().stats().probes > 0);
+    }
     example.end();
 }
 
@@ -331,5 +421,19 @@ fn a_function_says_what_it_will_never_take() {
     assert_eq!(example.only(0).path, "/default/changes");
     example.sinks[0].set_behaviour(Behaviour { error_probability: 1.0, error_status: 400, ..Behaviour::default() });
     assert_eq!(example.send(0, 8, 1), [10]);
+    example.end();
+}
+
+#[test]
+fn an_older_version_is_acked_and_not_sent_where_records_are_ordered() {
+    let example = Example::start("ordering.yml");
+    let frame = |namespace: &str, lut| wire::Frame { lut: Some(lut), ..wire::Frame::new(7).namespace(namespace) };
+    for (namespace, sent) in [("test", 2), ("logs", 3)] {
+        let before = example.requests(0).len();
+        for lut in [500_000_000_010, 500_000_000_009, 500_000_000_011] {
+            assert_eq!(example.send_frame(&frame(namespace, lut).bytes()), 0);
+        }
+        assert_eq!(example.requests(0).len() - before, sent, "{namespace}");
+    }
     example.end();
 }

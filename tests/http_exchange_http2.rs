@@ -10,21 +10,22 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset};
+use ringpost::http::FailureKind::{Closed, GoneAway, Malformed, Refused, Reset, Silent};
 use ringpost::http::{ExchangeLimits, Outcome, Processed, Request, State, Ticket};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[path = "http_exchange/peer.rs"]
 mod peer;
+#[path = "http_exchange/wire.rs"]
+mod wire;
 use peer::*;
+use wire::Wire;
 
 #[test]
 fn many_requests_share_one_connection_and_leave_nothing_behind() {
@@ -92,6 +93,55 @@ fn the_peers_stream_limit_holds() {
 }
 
 #[test]
+fn a_limit_below_what_is_open_stops_new_streams_until_enough_have_ended() {
+    let mut connection = Connection::open();
+    let tickets: Vec<Ticket> = (0..5).map(|_| connection.submit()).collect();
+    connection.take();
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, 3)])]);
+    assert_eq!((connection.exchange.capacity(), connection.exchange.in_flight()), (0, 5));
+    connection.receive(&[ok(1, true), ok(3, true)]);
+    assert_eq!(connection.exchange.capacity(), 0);
+    connection.receive(&[ok(5, true)]);
+    assert_eq!((connection.outcomes().len(), connection.exchange.capacity()), (3, 1));
+    connection.receive(&[settings(&[(MAX_CONCURRENT_STREAMS, u32::MAX)])]);
+    assert_eq!(connection.exchange.capacity(), ExchangeLimits::STREAMS - 2, "never more than is configured");
+    connection.receive(&[ok(7, true), ok(9, true)]);
+    assert_eq!(connection.outcomes(), [good(tickets[3]), good(tickets[4])]);
+}
+
+#[test]
+fn pings_go_out_one_at_a_time_and_their_answers_are_no_outcomes() {
+    let mut connection = Connection::open();
+    let pings = |connection: &mut Connection| -> Vec<Frame> {
+        connection.take().into_iter().filter(|frame| frame.kind == PING).collect()
+    };
+    assert!(connection.exchange.ping());
+    let sent = pings(&mut connection);
+    assert_eq!((sent.len(), sent[0].flags), (1, 0));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 0, "one answer is owed already");
+    connection.receive(&[frame(PING, 1, 0, &sent[0].payload)]);
+    assert_eq!((connection.outcomes(), connection.exchange.state()), (vec![], State::Open));
+    assert!(connection.exchange.ping());
+    assert_eq!(pings(&mut connection).len(), 1);
+}
+
+#[test]
+fn a_lost_connection_fails_what_went_out_as_unknown_and_the_rest_as_untouched() {
+    let mut connection = Connection::open();
+    let sent = connection.submit();
+    connection.take();
+    let unsent = connection.submit();
+    connection.exchange.lose();
+    assert_eq!(
+        connection.outcomes(),
+        [failed(sent, Silent, Processed::Unknown), failed(unsent, Silent, Processed::No)]
+    );
+    assert_eq!((connection.exchange.state(), connection.take().len()), (State::Closed, 0));
+    assert!(!connection.exchange.ping());
+}
+
+#[test]
 fn only_a_refused_stream_may_be_sent_again() {
     let mut connection = Connection::open();
     let tickets: Vec<Ticket> = (0..4).map(|_| connection.submit()).collect();
@@ -110,6 +160,32 @@ fn only_a_refused_stream_may_be_sent_again() {
         ]
     );
     assert_eq!(connection.exchange.state(), State::Open);
+}
+
+#[test]
+fn a_connection_that_begins_with_few_requests_takes_more_while_they_are_answered() {
+    let mut connection = Connection::with(ExchangeLimits { first_requests: 2, ..ExchangeLimits::default() });
+    connection.take();
+    connection.receive(&[settings(&[])]);
+    let tickets: Vec<Ticket> = (0..2).map(|_| connection.submit()).collect();
+    assert_eq!(connection.exchange.capacity(), 0);
+    connection.take();
+    connection.receive(&[ok(1, true)]);
+    assert_eq!(connection.exchange.capacity(), 0, "the second one may be the last that the peer takes");
+    connection.receive(&[ok(3, true)]);
+    assert_eq!(connection.exchange.capacity(), 2);
+    // One that is given up is over, too: a peer that does not answer it does not stop the others for good.
+    let tickets = [tickets[0], tickets[1], connection.submit(), connection.submit()];
+    connection.take();
+    connection.exchange.cancel(tickets[3]);
+    assert_eq!(connection.exchange.capacity(), 4);
+    assert_eq!(connection.outcomes(), [good(tickets[0]), good(tickets[1])]);
+    assert_eq!(connection.exchange.taken(), None, "it has not gone away");
+    let last = connection.submit();
+    connection.take();
+    connection.receive(&[go_away(7)]);
+    assert_eq!(connection.outcomes(), [failed(last, GoneAway, Processed::No)]);
+    assert_eq!(connection.exchange.taken(), Some(4));
 }
 
 #[test]
@@ -412,39 +488,6 @@ fn a_broken_frame_closes_and_answers_everything() {
         connection.exchange.why_closed()
     );
     assert!(connection.take().iter().any(|f| f.kind == GOAWAY), "the peer is told");
-}
-
-/// Both directions of a connection in memory, the server's end.
-struct Wire {
-    input: Rc<RefCell<VecDeque<u8>>>,
-    output: Rc<RefCell<Vec<u8>>>,
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut input = self.input.borrow_mut();
-        if input.is_empty() {
-            return Poll::Pending;
-        }
-        let taken = input.len().min(buf.remaining());
-        buf.put_slice(&input.drain(..taken).collect::<Vec<u8>>());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.output.borrow_mut().extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[test]

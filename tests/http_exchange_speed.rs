@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringpost::config::model::{Headers, Protocol, Url};
+use ringpost::config::model::{Headers, Protocol, Scheme, Url};
 use ringpost::http::{Exchange, ExchangeLimits, Outcome, Request, Target, Ticket};
 
 fn setting(name: &str, default: usize) -> usize {
@@ -48,7 +48,7 @@ fn cpu_per_request() {
     let (requests, streams) = (setting("REQUESTS", 200_000), setting("STREAMS", 100));
     let protocol = if setting("HTTP", 2) == 1 { Protocol::Http1 } else { Protocol::Http2 };
 
-    let url = Url { host: "127.0.0.1".to_owned(), port, path };
+    let url = Url { scheme: Scheme::Http, host: "127.0.0.1".to_owned(), port, path };
     let target = Rc::new(Target::new(&url, &Headers::default()).unwrap());
     let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
     let mut exchange = Exchange::new(protocol, target, limits);

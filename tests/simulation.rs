@@ -15,10 +15,14 @@ mod frames;
 mod http2;
 #[path = "simulation/ledger.rs"]
 mod ledger;
+#[path = "simulation/mail.rs"]
+mod mail;
 #[path = "simulation/node.rs"]
 mod node;
 #[path = "simulation/pipe.rs"]
 mod pipe;
+#[path = "simulation/pools.rs"]
+mod pools;
 #[path = "simulation/random.rs"]
 mod random;
 #[path = "simulation/rejected.rs"]
@@ -108,6 +112,9 @@ fn check_empty(world: &mut World, bytes_too: bool) {
                 "engine {index} has {records} records and {bytes} bytes in flight at the end, {counts:?}"
             ));
         }
+        if counts.ordered + counts.handed != 0 {
+            world.ledger.violation(format!("engine {index} keeps slots or frames of others at the end: {counts:?}"));
+        }
         let in_flight = counts.flights + counts.attempts + counts.batches + counts.queued + counts.loads;
         if counts.sources + counts.paused + in_flight != 0 {
             world.ledger.violation(format!("engine {index} has entries at the end: {counts:?}"));
@@ -157,5 +164,8 @@ fn nothing_is_lost_reordered_or_stuck_whatever_the_network_does() {
     println!("{count} seeds, hash {all:016x}, {steps} steps, {frames} frames, {tally:?}");
     let replay =
         "replay: RINGPOST_SEED=<seed> RINGPOST_SEEDS=1 RINGPOST_TRACE=1 cargo test --test simulation -- --nocapture";
+    let pools = [tally.replaced, tally.given_up];
+    assert!(count < SEEDS || pools.iter().all(|count| *count > 0), "these never happened: {tally:?}");
+    assert!(count < 3 * SEEDS || tally.silent > 0, "no connection was lost for want of an answer: {tally:?}");
     assert!(failed.is_empty(), "{}\n{replay}", failed.join("\n"));
 }

@@ -1,10 +1,12 @@
-//! `ringpost-bench`: load for a connector, an HTTP sink for its requests, micro benchmarks of its parts.
+//! `ringpost-bench`: load for a connector, an HTTP sink for its requests, a proxy
+//! with faults for the way to either, micro benchmarks of its parts.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod micro;
+mod proxy;
 mod sink;
 mod source;
 
@@ -23,6 +25,8 @@ enum Command {
     Source(source::SourceArgs),
     /// Takes HTTP/1.1 and HTTP/2 requests, and misbehaves on demand.
     Sink(sink::SinkArgs),
+    /// Stands between two ends, and makes a bad network of the way between them.
+    Proxy(proxy::ProxyArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
         Command::Micro(arguments) => micro::run(&arguments),
         Command::Source(arguments) => source::run(&arguments),
         Command::Sink(arguments) => sink::run(&arguments),
+        Command::Proxy(arguments) => proxy::run(&arguments),
     };
     match result {
         Ok(code) => code,

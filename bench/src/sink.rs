@@ -105,6 +105,7 @@ fn behaviour(arguments: &SinkArgs) -> Behaviour {
         requests_per_connection: arguments.requests_per_connection,
         goodbye: if arguments.abrupt { Goodbye::Abrupt } else { Goodbye::Announced },
         slow_read: Duration::from_millis(arguments.slow_read_ms),
+        ..Behaviour::default()
     }
 }
 

@@ -34,11 +34,11 @@ pub fn check(args: &CheckArgs) -> ExitCode {
 
 /// Prints what holds for some records only.
 fn selected(args: &CheckArgs, loaded: &Loaded, config: &Config) -> ExitCode {
-    let ports = &config.service.ports;
+    let ports = config.service.all_ports();
     if let Some(port) = args.port.filter(|port| !ports.contains(port)) {
         eprintln!(
             "ringpost: --port {port}: nothing listens there; write one of {}, or add it to `service.port` in {}",
-            config::show_ports(ports),
+            config::show_ports(&ports),
             args.file.display()
         );
         return ExitCode::from(EXIT_USAGE);

@@ -12,8 +12,8 @@ use ringpost_load::source::{Source, SourceConfig, SourceHandle};
 
 use super::{DemoArgs, DemoFormat, DemoProtocol, EXIT_FAILED};
 use crate::config::model::{
-    Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, Limits,
-    LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Service, StatusSet, TextRules, Url,
+    Avro, BatchBody, Batching, Config, ContentErrors, Cores, Destination, Executors, Format, Headers, HealthCheck,
+    Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Scheme, Service, StatusSet, TextRules, Url,
 };
 use crate::format::AvroSchema;
 use crate::io::{Connector, Snapshot};
@@ -191,10 +191,16 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
     };
     let destination = Destination {
         name: "sink".to_owned(),
-        urls: vec![Url { host: sink.ip().to_string(), port: sink.port(), path: "/records".to_owned() }],
+        urls: vec![Url {
+            scheme: Scheme::Http,
+            host: sink.ip().to_string(),
+            port: sink.port(),
+            path: "/records".to_owned(),
+        }],
         protocol,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
+        connection_ttl: None,
         max_connections_per_endpoint: if protocol == Protocol::Http1 { 64 } else { 1 },
         max_request_queued_per_endpoint: 32_768,
         http2_max_concurrent_streams: 256,
@@ -202,13 +208,18 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
         permanent: StatusSet::empty(),
         gzip_above: args.gzip.then_some(0),
         headers: Headers::default(),
+        health: HealthCheck::default(),
+        retry_after_cap: Duration::from_secs(30),
+        tls: None,
     };
     Ok(Config {
         service: Service {
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             ports: vec![0],
+            tls: None,
             max_concurrent_records: 32_768,
             socket_receive_buffer_bytes: None,
+            allowed_networks: Vec::new(),
         },
         destinations: vec![destination],
         rules: rules(args)?,

@@ -1,10 +1,13 @@
 //! What is found while a file is read: faults, warnings, and on which line each setting stands.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::fault::{Fault, shown_key};
 use super::yaml::Pos;
 use super::{Outside, UnknownKeys};
+use crate::tls::settings::Authorities;
 
 /// More faults than this help nobody; the rest is counted.
 const MAX_FAULTS: usize = 200;
@@ -18,6 +21,8 @@ pub struct Context<'a> {
     pub directory: PathBuf,
     /// Files and environment variables that the file names.
     pub outside: Outside,
+    /// The system's authorities, read at most once.
+    system: OnceCell<Result<Arc<Authorities>, String>>,
     unknown: UnknownKeys,
     /// Faults, in the order in which they are found.
     pub faults: Vec<Fault>,
@@ -36,6 +41,7 @@ impl<'a> Context<'a> {
             file,
             directory,
             outside,
+            system: OnceCell::new(),
             unknown,
             faults: Vec::new(),
             warnings: Vec::new(),
@@ -43,6 +49,11 @@ impl<'a> Context<'a> {
             left_out: 0,
             unknown_left_out: 0,
         }
+    }
+
+    /// The system's authorities, or why there are none.
+    pub fn system(&self) -> Result<Arc<Authorities>, String> {
+        self.system.get_or_init(self.outside.system).clone()
     }
 
     /// Something that keeps the program from starting.

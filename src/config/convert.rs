@@ -24,7 +24,8 @@ pub fn convert(context: &mut Context<'_>, root: &Node) -> Config {
     let before = context.count();
     let service = service::read(context, &root);
     // A wrong port is one fault; what refers to it is none.
-    let listening = (context.count() == before).then_some(service.ports.as_slice());
+    let ports = service.all_ports();
+    let listening = (context.count() == before).then_some(ports.as_slice());
     let destinations = destinations::read(context, &root, &limits);
     let levels = levels::read(context, &root, &destinations, listening);
     let content_errors = content_errors(context, &root);

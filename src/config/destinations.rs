@@ -8,7 +8,7 @@ use super::model::{Destination, Limits, Protocol, StatusSet, Url};
 use super::value;
 use super::view::{View, in_range};
 use super::yaml::{Kind, Node};
-use super::{context, headers, url};
+use super::{context, headers, health, tls, url};
 
 /// Defaults of the official connector.
 const CALL_TIMEOUT_MS: u32 = 1_000;
@@ -18,8 +18,10 @@ const MAX_QUEUED: u32 = 32_768;
 /// Ours: the official default is not documented.
 const MAX_STREAMS: u32 = 256;
 const HOUR_MS: u32 = 3_600_000;
-/// A longer pause between probes is probably a mistake.
-const MAX_PROBE_INTERVAL_S: i128 = 300;
+const RETRY_AFTER_CAP: Duration = Duration::from_secs(30);
+const HOUR: Duration = Duration::from_secs(3600);
+/// A shorter time to live was probably meant in seconds.
+const SHORT_TTL_MS: i128 = 1_000;
 
 /// Reads `destinations`, in the order of the file. A destination with a fault stays in the list, so that routing to it
 /// is not a second fault.
@@ -61,14 +63,17 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         view.warn(context, "http2-max-concurrent-streams", message);
     }
     let (call_timeout, connect_timeout) = timeouts(context, view, limits);
-    health_check(context, view);
+    let connection_ttl = connection_ttl(context, view);
     let success = success(context, view);
+    let urls = urls(context, view);
+    let tls = tls::destination(context, view, protocol, &urls);
     Destination {
         name,
-        urls: urls(context, view),
+        urls,
         protocol,
         call_timeout,
         connect_timeout,
+        connection_ttl,
         max_connections_per_endpoint: view.whole(
             context,
             "max-connections-per-endpoint",
@@ -95,6 +100,9 @@ fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits:
         permanent: permanent(context, view, &success),
         gzip_above: gzip_above(context, view),
         headers: headers::read(context, view),
+        health: health::read(context, view),
+        retry_after_cap: view.duration(context, "retry-after-cap", Duration::ZERO..=HOUR, RETRY_AFTER_CAP),
+        tls,
     }
 }
 
@@ -122,6 +130,26 @@ fn timeouts(context: &mut Context<'_>, view: &View<'_>, limits: &Limits) -> (Dur
     (call, connect)
 }
 
+/// `-1` is never. A year is more than any connection lives.
+fn connection_ttl(context: &mut Context<'_>, view: &View<'_>) -> Option<Duration> {
+    let key = "connection-ttl";
+    let longest = i64::from(HOUR_MS) * 24 * 365;
+    let ttl = view.read(context, key, None, |node| match value::whole(node)? {
+        -1 => Ok(None),
+        0 => Err("0 would replace a connection as soon as it is open; write -1 to keep connections".to_owned()),
+        ms => in_range::<i64>(ms, &(-1..=longest), " milliseconds")
+            .map(|ms| Some(Duration::from_millis(ms.unsigned_abs()))),
+    });
+    if let Some(ms) = ttl.map(|ttl| ttl.as_millis() as i128).filter(|ms| *ms < SHORT_TTL_MS) {
+        let message = format!(
+            "milliseconds, not seconds? every connection would be replaced after {ms} ms; write {} for {ms} seconds",
+            ms * 1_000
+        );
+        view.warn(context, key, message);
+    }
+    ttl
+}
+
 fn urls(context: &mut Context<'_>, view: &View<'_>) -> Vec<Url> {
     if view.find("urls").is_none() {
         view.fault(context, "urls", "missing; write `urls: [ http://HOST:PORT/PATH ]`".to_owned());
@@ -134,14 +162,16 @@ fn urls(context: &mut Context<'_>, view: &View<'_>) -> Vec<Url> {
     view.list(context, "urls", read).unwrap_or_default()
 }
 
-fn status(node: &Node) -> Result<u16, String> {
+/// A status code that can end a response.
+pub(super) fn status(node: &Node) -> Result<u16, String> {
     match value::whole(node)? {
         code @ 100..=199 => Err(format!("{code} is never the end of a response; write 200 to 599")),
         code => in_range(code, &(200_u16..=599), ""),
     }
 }
 
-fn set_of(codes: Vec<u16>) -> StatusSet {
+/// The codes as a set.
+pub(super) fn set_of(codes: Vec<u16>) -> StatusSet {
     let mut set = StatusSet::empty();
     for code in codes {
         set.insert(code);
@@ -182,24 +212,4 @@ fn gzip_above(context: &mut Context<'_>, view: &View<'_>) -> Option<u64> {
         view.warn(context, "compression-threshold", message);
     }
     (gzip == Some(true)).then_some(threshold)
-}
-
-/// The section is not supported yet; this mistake of a published example is worth a word all the same.
-fn health_check(context: &mut Context<'_>, view: &View<'_>) {
-    let section = view.find("health-check").map(|entry| &entry.value);
-    let is_off = section
-        .and_then(|section| section.get("enabled"))
-        .is_some_and(|entry| value::boolean(&entry.value) == Ok(false));
-    let Some(entry) = section.and_then(|section| section.get("interval-seconds")).filter(|_| !is_off) else { return };
-    if let Ok(seconds) = value::whole(&entry.value)
-        && seconds > MAX_PROBE_INTERVAL_S
-    {
-        let shown = value::describe(&entry.value);
-        let sensible = (seconds / 1000).clamp(1, MAX_PROBE_INTERVAL_S);
-        let message = format!(
-            "seconds, not milliseconds? {shown} seconds would hold, so that a URL is probed every {} minutes; write {sensible}",
-            seconds / 60
-        );
-        context.warn(entry.key_at, &context::join(&view.path_of("health-check"), "interval-seconds"), message);
-    }
 }

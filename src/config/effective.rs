@@ -3,6 +3,7 @@
 
 mod levels;
 mod selected;
+mod tls;
 
 pub use selected::{Selection, print_selected};
 
@@ -12,7 +13,8 @@ use std::fmt::Write;
 use super::Loaded;
 use super::context::join;
 use super::model::{
-    Config, ContentErrors, Cores, Destination, HeaderValue, Headers, LogFormat, LogLevel, Protocol, StatusSet,
+    Config, ContentErrors, Cores, Destination, HeaderValue, Headers, HealthCheck, LogFormat, LogLevel, Protocol,
+    StatusSet,
 };
 use super::value::{show_cores, show_duration, show_size};
 
@@ -75,11 +77,22 @@ fn service(page: &mut Page<'_>, config: &Config) {
     let addresses = service.addresses.iter().map(|address| format!("\"{address}\""));
     page.one(1, "service", "address", &list(addresses));
     let paths = ["service.port".to_owned(), "service.ports".to_owned()];
-    page.setting(1, &paths, "port", &list(service.ports.iter().map(u16::to_string)), "");
+    if !service.ports.is_empty() {
+        page.setting(1, &paths, "port", &list(service.ports.iter().map(u16::to_string)), "");
+    }
+    if let Some(tls) = &service.tls {
+        tls::of_service(page, tls);
+    }
     let paths = ["service.max-concurrent-records".to_owned(), "service.max-concurrent-requests".to_owned()];
     page.setting(1, &paths, "max-concurrent-records", &service.max_concurrent_records.to_string(), "");
     let bytes = service.socket_receive_buffer_bytes.map_or("null".to_owned(), |bytes| bytes.to_string());
     page.one(1, "service", "socket-receive-buffer-bytes", &bytes);
+    if service.allowed_networks.is_empty() {
+        page.one(1, "service", "# allowed-networks", "all");
+    } else {
+        let networks = service.allowed_networks.iter().map(|network| format!("\"{network}\""));
+        page.one(1, "service", "allowed-networks", &list(networks));
+    }
 }
 
 fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: usize) {
@@ -95,10 +108,17 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     number(page, "call-timeout", destination.call_timeout.as_millis().to_string());
     number(page, "connect-timeout", destination.connect_timeout.as_millis().to_string());
     let connections = destination.max_connections_per_endpoint;
-    let possible = usize::try_from(connections).unwrap_or(usize::MAX).max(executors);
-    let more = format!(", at most {possible} with {executors} executor{}", if executors == 1 { "" } else { "s" });
+    let more = match executors {
+        0 | 1 => String::new(),
+        // While one has all of them, each of the others has one as soon as it has a record.
+        _ => {
+            format!(", at most {} with {executors} executors", u64::from(connections) + executors as u64 - 1)
+        }
+    };
     let key = "max-connections-per-endpoint";
     page.setting(2, &[join(&section, key)], key, &connections.to_string(), &more);
+    let ttl = destination.connection_ttl.map_or("-1".to_owned(), |ttl| ttl.as_millis().to_string());
+    number(page, "connection-ttl", ttl);
     number(page, "max-request-queued-per-endpoint", destination.max_request_queued_per_endpoint.to_string());
     if destination.protocol == Protocol::Http2 {
         number(page, "http2-max-concurrent-streams", destination.http2_max_concurrent_streams.to_string());
@@ -115,7 +135,36 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     if let Some(threshold) = destination.gzip_above {
         page.one(2, &section, "compression-threshold", &show_size(threshold));
     }
+    if let Some(tls) = &destination.tls {
+        tls::of_destination(page, &section, tls);
+    }
     headers(page, &section, &destination.headers, false);
+    page.one(2, &section, "retry-after-cap", &show_duration(destination.retry_after_cap));
+    health(page, &section, &destination.health);
+}
+
+fn health(page: &mut Page<'_>, destination: &str, health: &HealthCheck) {
+    page.section(2, "health-check");
+    let section = join(destination, "health-check");
+    let mut one = |key: &str, value: String| page.one(3, &section, key, &value);
+    one("enabled", health.enabled.to_string());
+    if health.enabled {
+        one("interval-seconds", health.interval.as_secs().to_string());
+        one("call-timeout", health.call_timeout.as_millis().to_string());
+        one("healthy-threshold", health.healthy_threshold.to_string());
+    }
+    one("unhealthy-threshold", health.unhealthy_threshold.to_string());
+    if health.enabled {
+        if let Some(path) = &health.path {
+            // A query may hold a key.
+            let shown = path.split_once('?').map_or_else(|| path.clone(), |(path, _)| format!("{path}?..."));
+            one("path", quoted(&shown));
+        }
+        one("method", health.method.name().to_owned());
+        if let Some(success) = &health.success {
+            one("success-status-codes", codes(success));
+        }
+    }
 }
 
 fn urls(destination: &Destination) -> String {

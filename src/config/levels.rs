@@ -1,18 +1,18 @@
-//! `namespaces`, `sets` and `port-based-config`: the same four kinds of settings at every level.
+//! `namespaces`, `sets` and `port-based-config`: the same kinds of settings at every level.
 
 use super::context::{Context, join};
 use super::keys::name_fault;
 use super::model::{Destination, NamespaceRules, Overrides, PortRules, Rules};
 use super::view::View;
 use super::yaml::Entry;
-use super::{batching, bins, formats, routing};
+use super::{batching, bins, formats, ordering, routing};
 
 /// Longest names that the server takes.
 const MAX_NAMESPACE: usize = 31;
 const MAX_SET: usize = 63;
 
 /// The kinds of settings that a level can hold.
-pub const KINDS: [&str; 4] = ["routing", "format", "bin-transforms", "batching"];
+pub const KINDS: [&str; 5] = ["routing", "format", "bin-transforms", "batching", "record-ordering"];
 
 /// What was read, and whether all of it is there.
 #[derive(Debug, Default)]
@@ -46,6 +46,7 @@ fn overrides(context: &mut Context<'_>, levels: &mut Levels, level: &View<'_>, k
         format: formats::read(context, level),
         bin_transforms: bins::read(context, level),
         batching: batching::read(context, level),
+        ordering: ordering::read(context, level),
     }
 }
 

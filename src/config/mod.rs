@@ -17,12 +17,15 @@ mod destinations;
 mod fault;
 mod formats;
 mod headers;
+mod health;
 mod json_schema;
 mod keys;
 mod levels;
+mod ordering;
 mod routing;
 mod schema;
 mod service;
+mod tls;
 mod together;
 mod url;
 mod value;
@@ -34,14 +37,18 @@ mod tests;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use context::Context;
 pub(crate) use context::join;
 pub use fault::Fault;
 pub use json_schema::json_schema;
 pub use levels::show_ports;
+pub(crate) use tls::show_path;
 pub use value::{show_cores, show_duration, show_size};
 use yaml::Pos;
+
+use crate::tls::settings::Authorities;
 
 /// Largest configuration file; a thousand destinations fit in a fifth of it.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -76,11 +83,15 @@ pub struct Outside {
     pub file: fn(&Path, u64) -> Result<Vec<u8>, String>,
     /// The value of an environment variable, or what is wrong, and what to do about it.
     pub variable: fn(&str) -> Result<String, String>,
+    /// The system's authorities, or why there are none, and what to do about it.
+    pub system: fn() -> Result<Arc<Authorities>, String>,
+    /// Seconds since 1970.
+    pub now: fn() -> u64,
 }
 
 impl Outside {
     /// The file system and the environment.
-    pub const REAL: Outside = Outside { file: named_file, variable };
+    pub const REAL: Outside = Outside { file: named_file, variable, system: system_authorities, now: unix_time };
 }
 
 /// Reads and checks the file at `path`; `-` is standard input. A file that cannot be read is one fault.
@@ -185,7 +196,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// A file that the configuration names. Devices and pipes are refused: reading them may never end.
-fn named_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn named_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let why = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             "there is no such file; write its path (a relative one starts at the configuration file)".to_owned()
@@ -204,6 +215,16 @@ fn named_file(path: &Path, most: u64) -> Result<Vec<u8>, String> {
         return Err(format!("it is larger than {}; write a smaller one", show_size(most)));
     }
     Ok(bytes)
+}
+
+/// The system's authorities (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or where this system has them).
+pub(crate) fn system_authorities() -> Result<Arc<Authorities>, String> {
+    Authorities::of_the_system(rustls_native_certs::load_native_certs().certs)
+}
+
+/// Seconds since 1970; certificates have dates of the calendar.
+pub(crate) fn unix_time() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn variable(name: &str) -> Result<String, String> {

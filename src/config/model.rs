@@ -1,14 +1,20 @@
 //! The configuration as the rest of the program reads it: validated, defaults filled in, units converted once.
 
 mod headers;
+mod health;
 mod rules;
+mod tls;
 
 pub use headers::{Header, HeaderValue, Headers, Secret};
+pub use health::{HealthCheck, ProbeMethod};
 pub use rules::{Level, NamespaceRules, Overrides, PortRules, Resolved, Rules};
+pub use tls::{DestinationTls, KeyFiles, Offer, ServiceTls, TrustFile};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// The whole configuration of one process.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +23,7 @@ pub struct Config {
     pub service: Service,
     /// Where records go, in the order of the file.
     pub destinations: Vec<Destination>,
-    /// Routing, format, bin transforms and batching, which can differ by port, namespace and set.
+    /// Routing, format, bin transforms, batching and ordering, which can differ by port, namespace and set.
     pub rules: Rules,
     /// How a record is answered that cannot be decoded or expressed.
     pub content_errors: ContentErrors,
@@ -36,12 +42,24 @@ pub struct Config {
 pub struct Service {
     /// Addresses to bind; `0.0.0.0` unless set.
     pub addresses: Vec<IpAddr>,
-    /// Clear-text ports, each bound on each address; 8080 unless set.
+    /// Clear-text ports, each bound on each address; 8080 unless set, none when there is a TLS port.
     pub ports: Vec<u16>,
+    /// Ports with TLS.
+    pub tls: Option<ServiceTls>,
     /// Records in flight in the whole process; 32,768 unless set.
     pub max_concurrent_records: u32,
     /// Bytes of one read from an XDR connection; `None`: the executor's own default.
     pub socket_receive_buffer_bytes: Option<u32>,
+    /// Networks from which XDR connections are taken; empty: all.
+    pub allowed_networks: Vec<IpNet>,
+}
+
+impl Service {
+    /// Every port on which XDR connects, the clear-text ones first.
+    pub fn all_ports(&self) -> Vec<u16> {
+        let of_tls = self.tls.iter().flat_map(|tls| tls.ports.iter());
+        self.ports.iter().chain(of_tls.filter(|port| !self.ports.contains(port))).copied().collect()
+    }
 }
 
 /// `destinations.NAME`.
@@ -57,6 +75,8 @@ pub struct Destination {
     pub call_timeout: Duration,
     /// 300 ms unless set.
     pub connect_timeout: Duration,
+    /// `connection-ttl`: a connection that is older is replaced; `None`: never.
+    pub connection_ttl: Option<Duration>,
     /// Process-wide, per URL; 1 unless set.
     pub max_connections_per_endpoint: u32,
     /// Records that wait for a connection or stream, process-wide, per URL; 32,768 unless set.
@@ -71,24 +91,59 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// `headers`, and whether `aerospike-digest` is sent.
     pub headers: Headers,
+    /// `health-check`.
+    pub health: HealthCheck,
+    /// Longest pause that `Retry-After` can ask for; 30 s unless set, zero: it is not looked at.
+    pub retry_after_cap: Duration,
+    /// TLS of `https` URLs; `None`: the defaults.
+    pub tls: Option<DestinationTls>,
 }
 
-/// An `http` URL, taken apart.
+/// How a URL is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Clear text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port of a URL that names none.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+/// A URL, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
+    /// Clear text or TLS.
+    pub scheme: Scheme,
     /// Host as in the file, without brackets around an IPv6 address.
     pub host: String,
-    /// 80 unless given.
+    /// 80 or 443 unless given.
     pub port: u16,
     /// Path and query, at least `/`.
     pub path: String,
 }
 
 impl Url {
-    /// Host and port as the `Host` header and `:authority` give them: IPv6 in brackets, port 80 left out.
+    /// Host and port as the `Host` header and `:authority` give them: IPv6 in brackets, the default port left out.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -96,8 +151,8 @@ impl Url {
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.path.split_once('?') {
-            Some((path, _)) => write!(f, "http://{}{path}?...", self.authority()),
-            None => write!(f, "http://{}{}", self.authority(), self.path),
+            Some((path, _)) => write!(f, "{}://{}{path}?...", self.scheme.name(), self.authority()),
+            None => write!(f, "{}://{}{}", self.scheme.name(), self.authority(), self.path),
         }
     }
 }
@@ -301,6 +356,19 @@ pub enum BatchBody {
     Array,
     /// One record a line (`application/x-ndjson`).
     NdJson,
+}
+
+/// `record-ordering`: one version of a record in flight, in the order of their last-update times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOrdering {
+    /// Switched on; true in a section that is there, unless set.
+    pub enable: bool,
+    /// How long the last version of a record is remembered; 30 s unless set.
+    pub ttl: Duration,
+    /// Of versions that wait, a newer one that has the complete record stands for the older ones; false unless set.
+    pub coalesce_waiting: bool,
+    /// Records that the whole process remembers; 1,000,000 unless set. Of several sections the largest holds.
+    pub max_entries: u32,
 }
 
 /// `content-errors`: the answer to a record that cannot be decoded, or not expressed in its format.

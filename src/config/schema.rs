@@ -9,7 +9,7 @@ mod tables;
 pub use tables::{ALL, HEADER_SOURCES, ROOT};
 
 use super::value;
-use super::yaml::{Kind, Node};
+use super::yaml::Node;
 
 /// The keys of one kind of section.
 #[derive(Debug)]
@@ -166,31 +166,4 @@ fn never(_: &Node) -> bool {
 
 fn is_true(node: &Node) -> bool {
     value::boolean(node) == Ok(true)
-}
-
-fn is_false(node: &Node) -> bool {
-    value::boolean(node) == Ok(false)
-}
-
-/// A section that is switched off, whatever else stands in it.
-fn not_enabled(node: &Node) -> bool {
-    node.get("enabled").is_some_and(|entry| is_false(&entry.value))
-}
-
-/// The same in the spelling of `record-ordering`.
-fn not_enable(node: &Node) -> bool {
-    node.get("enable").is_some_and(|entry| is_false(&entry.value))
-}
-
-fn is_negative(node: &Node) -> bool {
-    node.plain() == Some("-1")
-}
-
-/// An empty list or section.
-fn is_empty(node: &Node) -> bool {
-    match &node.kind {
-        Kind::List(items) => items.is_empty(),
-        Kind::Map(entries) => entries.is_empty(),
-        Kind::Scalar { .. } => false,
-    }
 }

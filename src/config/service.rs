@@ -1,27 +1,38 @@
 //! `service`: where XDR connections are accepted, and how much is in flight.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
 
 use super::context::Context;
 use super::fault::shown;
 use super::model::Service;
+use super::tls;
 use super::value;
 use super::view::{View, in_range, word};
-use super::yaml::Node;
+use super::yaml::{Kind, Node};
 
 /// Records in flight unless set, as in the official connector.
 const MAX_CONCURRENT_RECORDS: u32 = 32_768;
 /// Port unless set, as in the official connector.
 const PORT: u16 = 8080;
+/// Address unless set, as in the official connector.
+pub const ALL_ADDRESSES: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Reads `service`.
 pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
     let view = root.section(context, "service");
     protocol(context, &view);
     worker_threads(context, &view);
+    let addresses = addresses(context, &view).unwrap_or_else(|| vec![ALL_ADDRESSES]);
+    let ports = ports(context, &view);
+    let tls = tls::service(context, &view, (&addresses, ports.as_deref().unwrap_or_default()));
+    let has_tls = view.find("tls").is_some_and(|entry| !entry.value.is_null());
     Service {
-        addresses: addresses(context, &view),
-        ports: ports(context, &view),
+        addresses,
+        // Who asks for TLS only does not want a clear-text port besides.
+        ports: ports.unwrap_or_else(|| if has_tls { Vec::new() } else { vec![PORT] }),
+        tls,
         max_concurrent_records: max_concurrent_records(context, &view),
         socket_receive_buffer_bytes: view.read(context, "socket-receive-buffer-bytes", None, |node| {
             // `null` is the documented default.
@@ -30,6 +41,7 @@ pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
             }
             in_range(value::whole(node)?, &(4096_u32..=16 << 20), " bytes").map(Some)
         }),
+        allowed_networks: allowed_networks(context, &view),
     }
 }
 
@@ -41,6 +53,45 @@ pub fn io_threads(context: &mut Context<'_>, root: &View<'_>) -> Option<usize> {
         }
         in_range(value::whole(node)?, &(1_u32..=100_000), " threads").map(|threads| Some(threads as usize))
     })
+}
+
+fn allowed_networks(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpNet> {
+    let key = "allowed-networks";
+    if let Some(entry) =
+        view.find(key).filter(|entry| matches!(&entry.value.kind, Kind::List(items) if items.is_empty()))
+    {
+        context.lines.push((view.path_of(key), entry.key_at.line));
+        view.warn(context, key, "an empty list allows every network; list networks, or take it out".to_owned());
+        return Vec::new();
+    }
+    view.list(context, key, network).unwrap_or_default()
+}
+
+fn network(node: &Node) -> Result<IpNet, String> {
+    let Some(text) = node.text().filter(|_| !node.is_null()) else {
+        return Err(format!("{} where a network is needed; write one such as 10.0.0.0/8", value::describe(node)));
+    };
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse::<IpNet>().map_err(|_| {
+            format!(
+                "{} is no network; write an address and the length of its prefix, such as 10.0.0.0/8 or fd00::/8",
+                shown(text)
+            )
+        })?,
+    };
+    // The sockets are of one family each, so that no peer ever has such an address.
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().is_some(),
+        IpNet::V4(_) => false,
+    };
+    if mapped {
+        return Err(format!("{} is an IPv4 network in IPv6 clothes; write it as IPv4", shown(text)));
+    }
+    if network.trunc() != network {
+        return Err(format!("{} has bits beyond its prefix; write {}", shown(text), network.trunc()));
+    }
+    Ok(network)
 }
 
 fn protocol(context: &mut Context<'_>, view: &View<'_>) {
@@ -81,9 +132,9 @@ fn max_concurrent_records(context: &mut Context<'_>, view: &View<'_>) -> u32 {
     view.whole(context, old, range, " records", MAX_CONCURRENT_RECORDS)
 }
 
-fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpAddr> {
-    let all = IpAddr::from([0, 0, 0, 0]);
-    let addresses = view.list(context, "address", address).unwrap_or_else(|| vec![all]);
+/// `address` of a section; `None`: absent, or wrong, which is reported.
+pub fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Option<Vec<IpAddr>> {
+    let addresses = view.list(context, "address", address)?;
     for any in addresses.iter().filter(|any| any.is_unspecified()) {
         let covered = addresses.iter().find(|other| other.is_ipv4() == any.is_ipv4() && !other.is_unspecified());
         if let Some(covered) = covered {
@@ -91,7 +142,7 @@ fn addresses(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpAddr> {
             view.fault(context, "address", message);
         }
     }
-    addresses
+    Some(addresses)
 }
 
 fn address(node: &Node) -> Result<IpAddr, String> {
@@ -107,7 +158,8 @@ fn address(node: &Node) -> Result<IpAddr, String> {
     }
 }
 
-fn ports(context: &mut Context<'_>, view: &View<'_>) -> Vec<u16> {
+/// `port` or `ports` of a section; `None`: absent, or wrong, which is reported.
+pub fn ports(context: &mut Context<'_>, view: &View<'_>) -> Option<Vec<u16>> {
     let port = |node: &Node| match value::whole(node)? {
         0 => Err("0 is any free port, which XDR would have to guess; write 1 to 65535".to_owned()),
         number => in_range(number, &(1_u16..=u16::MAX), ""),
@@ -120,6 +172,5 @@ fn ports(context: &mut Context<'_>, view: &View<'_>) -> Vec<u16> {
         let message = format!("the same setting as `port` on line {}; keep one of the two", entry.key_at.line);
         view.fault(context, "ports", message);
     }
-    let ports = view.list(context, key, port);
-    ports.unwrap_or_else(|| vec![PORT])
+    view.list(context, key, port)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 mod levels;
 mod mutations;
 mod table;
+mod tls;
 
 use super::*;
 use model::{Cores, Format, LogLevel, Protocol, Routing};
@@ -12,6 +13,7 @@ use yaml::{Kind, Node};
 
 const MINIMAL: &str = include_str!("../../examples/minimal.yml");
 const TWO: &str = include_str!("../../examples/two-destinations.yml");
+const TLS: &str = include_str!("../../examples/tls.yml");
 const ALL: &str = include_str!("../../examples/all-settings.yml");
 const OFFICIAL: &str = include_str!("../../tests/data/config/official/composed.yml");
 const ACCEPTED: &str = include_str!("../../tests/data/config/warnings/accepted.yml");
@@ -25,13 +27,16 @@ const OUTSIDE: Outside = Outside {
         Some("blank-at-the-end") => Ok(b"hunter2 \n".to_vec()),
         Some("empty") => Ok(Vec::new()),
         Some("bytes") => Ok(vec![0xFF, b'\n']),
-        _ => Err("there is no such file; write its path".to_owned()),
+        Some(name) => tls::file(name).ok_or_else(|| "there is no such file; write its path".to_owned()),
+        None => Err("there is no such file; write its path".to_owned()),
     },
     variable: |name| match name {
         "TOKEN" => Ok("hunter2".to_owned()),
         "BROKEN" => Ok("hunter2\n".to_owned()),
         _ => Err("it is not set; set it where ringpost is started".to_owned()),
     },
+    system: tls::authorities,
+    now: || tls::NOW,
 };
 
 fn load_text(text: &str) -> Loaded {
@@ -89,7 +94,7 @@ fn defaults_are_those_of_the_official_documentation() {
     assert_eq!(billing.protocol, Protocol::Http2);
     assert_eq!((billing.call_timeout, billing.connect_timeout), (Duration::from_secs(1), Duration::from_millis(300)));
     assert_eq!((billing.max_connections_per_endpoint, billing.max_request_queued_per_endpoint), (1, 32_768));
-    assert_eq!(billing.http2_max_concurrent_streams, 256);
+    assert_eq!((billing.http2_max_concurrent_streams, billing.connection_ttl), (256, None));
     assert_eq!(billing.success.codes().collect::<Vec<_>>(), (200..300).collect::<Vec<_>>());
     assert_eq!(config.limits, model::Limits::default());
     assert_eq!(config.executors.in_flight_bytes, 256 << 20);

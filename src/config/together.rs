@@ -50,7 +50,8 @@ fn routes(context: &mut Context<'_>, root: &View<'_>, config: &Config) {
     let mut routings = Vec::new();
     each_level(&config.rules, &mut |_, own| routings.extend(own.routing.as_ref()));
     let has_route = |port: &u16| config.rules.ports.iter().any(|it| it.port == *port && it.own.routing.is_some());
-    let all_have_routes = !config.service.ports.is_empty() && config.service.ports.iter().all(has_route);
+    let ports = config.service.all_ports();
+    let all_have_routes = !ports.is_empty() && ports.iter().all(has_route);
     if config.rules.top.routing.is_none() && !config.destinations.is_empty() && !all_have_routes {
         let example = "`routing: { mode: static-multi-destination, destinations: [ NAME ] }`";
         let message = if routings.is_empty() {
@@ -140,6 +141,7 @@ fn says(own: &Overrides, kind: &str) -> bool {
         "routing" => own.routing.is_some(),
         "format" => own.format.is_some(),
         "bin-transforms" => own.bin_transforms.is_some(),
+        "record-ordering" => own.ordering.is_some(),
         _ => own.batching.is_some(),
     }
 }
@@ -299,7 +301,7 @@ type Chain<'r> = [Option<(Level<'r>, &'r Overrides)>; 6];
 fn each_kind_of_record<'r>(config: &'r Config, each: &mut dyn FnMut(&Chain<'r>)) {
     let rules = &config.rules;
     let has_block = |port: &u16| rules.ports.iter().any(|block| block.port == *port);
-    let without_block = (!config.service.ports.iter().all(has_block)).then_some(None);
+    let without_block = (!config.service.all_ports().iter().all(has_block)).then_some(None);
     for block in without_block.into_iter().chain(rules.ports.iter().map(Some)) {
         kinds_of_port(rules, block, each);
     }

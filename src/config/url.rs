@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::model::Url;
+use super::model::{Scheme, Url};
 
-/// Takes an `http` URL apart, or says what is wrong and what to write.
+/// Takes an `http` or `https` URL apart, or says what is wrong and what to write.
 pub fn parse(text: &str) -> Result<Url, String> {
     if text.trim() != text || text.is_empty() {
         return Err("the URL is empty or has spaces around it; write http://HOST:PORT/PATH".to_owned());
@@ -22,11 +22,11 @@ pub fn parse(text: &str) -> Result<Url, String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err("the URL has no scheme; write http://HOST:PORT/PATH".to_owned());
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => return Err("https is not supported yet; write an http URL".to_owned()),
-        _ => return Err("the URL's scheme is not http; write http://HOST:PORT/PATH".to_owned()),
-    }
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return Err("the URL's scheme is neither http nor https; write http://HOST:PORT/PATH".to_owned()),
+    };
     if rest.contains('#') {
         return Err("the URL has a fragment (`#...`), which is never sent; take it out".to_owned());
     }
@@ -35,13 +35,13 @@ pub fn parse(text: &str) -> Result<Url, String> {
     if authority.contains('@') || (!path.is_empty() && authority.is_empty() && path.contains('@')) {
         return Err("the URL has a user name or password (`...@`), which is not sent; take it out".to_owned());
     }
-    let (host, port) = split_port(authority)?;
+    let (host, port) = split_port(authority, scheme)?;
     let host = check_host(host)?;
     let path = check_path(path)?;
-    Ok(Url { host, port, path })
+    Ok(Url { scheme, host, port, path })
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), String> {
+fn split_port(authority: &str, scheme: Scheme) -> Result<(&str, u16), String> {
     // Colons inside the brackets of an IPv6 address are not the port's.
     let after_host = match authority.rfind(']') {
         Some(bracket) => bracket + 1,
@@ -54,7 +54,7 @@ fn split_port(authority: &str) -> Result<(&str, u16), String> {
     };
     let (host, port) = authority.split_at_checked(after_host).unwrap_or((authority, ""));
     if port.is_empty() {
-        return Ok((host, 80));
+        return Ok((host, scheme.default_port()));
     }
     let digits = port.strip_prefix(':').unwrap_or_default();
     let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<u16>().ok() } else { None };
@@ -99,7 +99,7 @@ fn check_host(host: &str) -> Result<String, String> {
 }
 
 /// Path and query: what RFC 3986 allows there, and nothing that would have to be escaped on the way out.
-fn check_path(path: &str) -> Result<String, String> {
+pub(super) fn check_path(path: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
     if let Some(bad) = path.bytes().find(|byte| !allowed(*byte)) {
         let shown = if bad.is_ascii() { format!("`{}`", char::from(bad)) } else { "a letter outside ASCII".to_owned() };

@@ -152,6 +152,14 @@ impl OpenBatches {
         [gone, if full { self.take_selected() } else { None }]
     }
 
+    /// Makes the batches of a profile close now: somebody waits for a record that is in one of them.
+    pub fn hurry(&mut self, profile: ProfileId, now: Time) {
+        for batch in self.by_key.values_mut().filter(|batch| batch.profile == profile) {
+            batch.close_at = batch.close_at.min(now);
+            self.next_close = Some(self.next_close.map_or(now, |next| next.min(now)));
+        }
+    }
+
     fn take_selected(&mut self) -> Option<OpenBatch> {
         let batch = self.by_key.remove(&self.key);
         self.note(batch)

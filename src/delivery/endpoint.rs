@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::chain::Chain;
+use super::health::{Probes, Verdict};
 use super::lease::Lease;
+use super::places::Places;
 use super::table::Key;
-use crate::config::model::{Protocol, StatusSet};
+use crate::config::model::{HealthCheck, Protocol, StatusSet};
 use crate::http::{Exchange, Target};
 use crate::time::Time;
+use crate::tls::ClientTls;
 
 /// One destination.
 #[derive(Debug)]
@@ -23,10 +27,14 @@ pub struct Destination {
     pub turn: usize,
     /// HTTP version.
     pub protocol: Protocol,
+    /// TLS of its `https` URLs; there if it has one.
+    pub tls: Option<Arc<ClientTls>>,
     /// From leaving the queue to the end of the response.
     pub call_timeout: Duration,
     /// For one connection attempt.
     pub connect_timeout: Duration,
+    /// A connection is replaced when it is older than this.
+    pub connection_ttl: Option<Duration>,
     /// Streams per HTTP/2 connection.
     pub streams: usize,
     /// What counts as success.
@@ -37,6 +45,14 @@ pub struct Destination {
     pub gzip_above: Option<u64>,
     /// Attempts that were sent, by the time at which they are given up.
     pub calls: Chain,
+    /// Some records go to other destinations only, and must not have to wait for this one.
+    pub apart: bool,
+    /// When a request was last answered, or failed.
+    pub answered: Time,
+    /// Which probes pass.
+    pub health: HealthCheck,
+    /// Longest pause that `Retry-After` can ask for; zero: it is not looked at.
+    pub retry_after_cap: Duration,
 }
 
 /// One URL of a destination.
@@ -62,18 +78,53 @@ pub struct Endpoint {
     pub open: usize,
     /// Connections that take no more and finish what they have.
     pub draining: usize,
-    /// This executor's share of `max-connections-per-endpoint`.
-    pub share: usize,
+    /// How many requests the peer took on the last two connections that it left with others untouched.
+    pub taken: [usize; 2],
+    /// Connections that are being opened in place of ones that are too old.
+    pub replacing: usize,
+    /// Places of `max-connections-per-endpoint` that connections have, those that drain aside.
+    pub places: Places,
     /// Health.
     pub breaker: Breaker,
+    /// What probes, or records on other executors, found out.
+    pub verdict: Verdict,
+    /// Its word that the breaker knows of.
+    pub verdict_seen: u64,
+    /// The probes, on the one executor that sends them.
+    pub probing: Option<Box<Probing>>,
     /// It is in the engine's list of endpoints to pump.
     pub touched: bool,
+}
+
+/// The probes of an endpoint, and the one that is under way.
+#[derive(Debug)]
+pub struct Probing {
+    /// When they are sent, and what they say.
+    pub probes: Probes,
+    /// What they ask for.
+    pub target: Rc<Target>,
+    /// The connection of the one that is under way, until that is closed.
+    pub connection: Option<Key>,
+    /// When that one has failed; `None` once it is over.
+    pub expires: Option<Time>,
 }
 
 impl Endpoint {
     /// Requests here that are not answered yet.
     pub fn load(&self) -> u64 {
         self.queued.used() + self.in_flight as u64
+    }
+
+    /// Requests to begin a connection with. A peer that takes few per connection takes few on each of them; one that was
+    /// stopped when a connection was new is not slowed down for that.
+    pub fn first_requests(&self) -> usize {
+        let [before, last] = self.taken;
+        before.max(last)
+    }
+
+    /// Whether a probe is under way.
+    pub fn is_probed(&self) -> bool {
+        self.probing.as_ref().is_some_and(|probing| probing.connection.is_some())
     }
 
     /// Drops dead entries from the front, where expired ones gather.
@@ -83,26 +134,60 @@ impl Endpoint {
         }
     }
 
-    /// One connection fewer is in this stage.
-    pub fn leave(&mut self, stage: ConnectionStage) {
-        let count = match stage {
+    /// The connection leaves its stage, and has its place no longer.
+    pub fn leave(&mut self, connection: &mut Connection) {
+        let count = match connection.stage {
+            ConnectionStage::Connecting if connection.replaces.is_some() => &mut self.replacing,
             ConnectionStage::Connecting => &mut self.connecting,
             ConnectionStage::Open => &mut self.open,
             ConnectionStage::Draining => &mut self.draining,
             ConnectionStage::Closed => return,
         };
         *count = count.saturating_sub(1);
+        if std::mem::take(&mut connection.has_place) {
+            self.places.give();
+        }
     }
 
-    /// How many connections to open now: enough for what is queued, within the share. Each can take `streams`.
-    pub fn wanted(&self, streams: usize) -> usize {
+    /// How many more connections what is queued could use, if each can take `streams`.
+    pub fn useful(&self, streams: usize) -> usize {
         let queued = usize::try_from(self.queued.used()).unwrap_or(usize::MAX);
-        let useful = queued.div_ceil(streams.max(1)).saturating_sub(self.connecting);
-        // Draining connections do not count against the share, or one dead connection would block the only place;
-        // they are bounded by a second share.
-        let room = self.share.saturating_sub(self.open + self.connecting + self.draining.saturating_sub(self.share));
-        useful.min(room)
+        queued.div_ceil(streams.max(1)).saturating_sub(self.connecting)
     }
+
+    /// Takes a place for one more connection, if there is one.
+    pub fn take_place(&mut self) -> bool {
+        // Draining connections have no place, or one dead connection would block the only one; as many may drain as
+        // this executor's share is, and what is beyond that counts.
+        let share = self.drain_limit();
+        let excess = self.draining.saturating_sub(share);
+        if excess > 0 && self.open + self.connecting + excess >= share {
+            return false;
+        }
+        self.places.take()
+    }
+
+    /// Connections that may drain besides those that have a place.
+    pub fn drain_limit(&self) -> usize {
+        usize::try_from(self.places.share()).unwrap_or(usize::MAX)
+    }
+}
+
+/// Connections of one executor to one endpoint, and what they have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Being opened.
+    pub connecting: usize,
+    /// Open for requests.
+    pub open: usize,
+    /// Finishing what they have.
+    pub draining: usize,
+    /// Places of `max-connections-per-endpoint` that are taken, in the whole process.
+    pub taken: u64,
+    /// Requests that wait.
+    pub queued: u64,
+    /// Requests that connections have.
+    pub in_flight: usize,
 }
 
 /// One connection to an endpoint.
@@ -116,10 +201,26 @@ pub struct Connection {
     pub stage: ConnectionStage,
     /// It is in its endpoint's ready list.
     pub in_ready: bool,
+    /// A call on it has timed out after the peer had gone away.
+    pub left_calls: bool,
     /// A wake of its task is due already.
     pub woken: bool,
+    /// It has a place among those of `max-connections-per-endpoint`.
+    pub has_place: bool,
+    /// The connection that this one is opened in place of.
+    pub replaces: Option<Key>,
+    /// Another one is being opened in its place.
+    pub is_replaced: bool,
+    /// When it is to be replaced.
+    pub expires: Option<Time>,
     /// When the peer was last heard.
     pub heard: Time,
+    /// When it was last given a request while it had none.
+    pub busy_since: Time,
+    /// When a PING went out, if nothing was heard since then.
+    pub pinged: Option<Time>,
+    /// No PING before this.
+    pub next_ping: Time,
     /// When a request was last over, whatever came of it.
     pub answered: Time,
     /// Bytes charged for its gathered output.
@@ -128,9 +229,16 @@ pub struct Connection {
     pub began: Time,
     /// When it was open.
     pub opened: Option<Time>,
+    /// It is there for one probe, and counts among none of the endpoint's connections.
+    pub probe: bool,
 }
 
 impl Connection {
+    /// Whether it is open and takes records; one for a probe never does, and counts among none of its endpoint's.
+    pub fn is_pooled(&self) -> bool {
+        self.stage == ConnectionStage::Open && !self.probe
+    }
+
     /// A connection that I/O is asked to open at `now`.
     pub fn new(endpoint: usize, exchange: Exchange, now: Time) -> Connection {
         Connection {
@@ -138,12 +246,21 @@ impl Connection {
             exchange,
             stage: ConnectionStage::Connecting,
             in_ready: false,
+            left_calls: false,
             woken: false,
+            has_place: false,
+            replaces: None,
+            is_replaced: false,
+            expires: None,
             heard: now,
+            busy_since: now,
+            pinged: None,
+            next_ping: Time::ZERO,
             answered: now,
             charged: 0,
             began: now,
             opened: None,
+            probe: false,
         }
     }
 

@@ -4,17 +4,27 @@ use bytes::Bytes;
 
 use super::chain::{Linked, Links};
 use super::names::NameId;
+use super::ordering::Outcome;
 use super::table::Key;
 use crate::format::{ContentType, Framing};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 
+/// The connection that a record came on; the key is dead once that connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Of this executor.
+    Source(Key),
+    /// Of another executor, which handed the record over ([`super::handover`]).
+    Ghost(Key),
+}
+
 /// One record in flight, as its source knows it.
 #[derive(Debug, Clone, Copy)]
 pub struct Member {
-    /// The connection it came on; the key is dead once that connection is gone.
-    pub source: Key,
-    /// Its place in that connection's window.
+    /// The connection it came on.
+    pub source: Origin,
+    /// Its place in that connection's window; of a record that was handed over, what names it there.
     pub number: u64,
     /// When the read ended that completed its frame.
     pub arrived: Time,
@@ -22,6 +32,8 @@ pub struct Member {
     pub name: NameId,
     /// Its digest.
     pub digest: [u8; 20],
+    /// It is the version in flight of this record, if its records are ordered ([`super::ordering`]).
+    pub slot: Option<Key>,
 }
 
 /// What is sent together: one record, or the records of a closed batch.
@@ -39,10 +51,20 @@ pub struct Flight {
     pub pending: usize,
     /// The sources have their codes already (another destination failed); what is still on its way ends by itself.
     pub answered: bool,
+    /// Every destination has taken it, and its sources were told so.
+    pub delivered: bool,
+    /// A destination has taken it.
+    pub taken: bool,
+    /// It is answered 10: it does not come again.
+    pub given_up: bool,
     /// A destination said that it will never take this.
     pub refused_for_good: bool,
     /// One said so of a batch. What is left of that may be one record, of which nothing was said.
     pub refused_as_batch: bool,
+    /// Some of its attempts wait for others.
+    pub held: bool,
+    /// They wait until each endpoint has an open connection.
+    pub cold: bool,
     /// First of its attempts; the others follow by [`Attempt::sibling`].
     pub first: Option<Key>,
     /// Place among the deadlines.
@@ -84,10 +106,26 @@ impl Flight {
             since: member.arrived,
             pending: 0,
             answered: false,
+            delivered: false,
+            taken: false,
+            given_up: false,
             refused_for_good: false,
             refused_as_batch: false,
+            held: false,
+            cold: false,
             first: None,
             links: Links::default(),
+        }
+    }
+
+    /// What it says about the versions of its records, when it is over. One that a destination will never take is not
+    /// waited for.
+    pub fn outcome(&self) -> Outcome {
+        match (self.delivered, self.given_up, self.taken) {
+            (true, ..) => Outcome::Delivered,
+            (_, true, _) => Outcome::GivenUp,
+            (_, _, true) => Outcome::Partly,
+            (_, _, false) => Outcome::Failed,
         }
     }
 
@@ -122,6 +160,8 @@ impl Linked for Flight {
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// In no queue: it waits for another destination of the flight.
+    Held,
     /// In its endpoint's queue.
     Queued,
     /// Given to this connection.
@@ -139,7 +179,7 @@ pub struct Attempt {
     pub destination: usize,
     /// Index of the endpoint that it is queued or sent at.
     pub endpoint: usize,
-    /// Queued or sent.
+    /// Held, queued or sent.
     pub stage: Stage,
     /// What is sent.
     pub body: Bytes,

@@ -19,7 +19,12 @@ impl Shared {
     /// `total` for `executors` executors, leased in chunks of at least `least` (and 1).
     pub fn new(total: u64, executors: usize, least: u64) -> Shared {
         let parts = LEASE_PARTS.saturating_mul(executors.max(1) as u64);
-        Shared { free: Arc::new(AtomicI64::new(signed(total))), chunk: (total / parts).max(least).max(1) }
+        Shared::in_chunks(total, (total / parts).max(least))
+    }
+
+    /// `total`, leased in chunks of at least `chunk` (and 1).
+    pub fn in_chunks(total: u64, chunk: u64) -> Shared {
+        Shared { free: Arc::new(AtomicI64::new(signed(total))), chunk: chunk.max(1) }
     }
 
     /// What nobody has leased; negative while executors hold more than there was.
@@ -99,6 +104,15 @@ impl Lease {
     /// Gives back what is spare beyond one chunk; everything when nothing is used.
     pub fn trim(&mut self) {
         let keep = if self.used == 0 { 0 } else { self.used.saturating_add(self.shared.chunk) };
+        self.keep(keep);
+    }
+
+    /// Gives back all that is not used.
+    pub fn give_back(&mut self) {
+        self.keep(self.used);
+    }
+
+    fn keep(&mut self, keep: u64) {
         let spare = self.held.saturating_sub(keep);
         self.held -= spare;
         self.shared.put(spare);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::budget::{Budget, Charge};
-use super::table::Key;
+use super::flight::Origin;
 use crate::time::Time;
 use crate::wire::frame::FrameKind;
 
@@ -29,7 +29,7 @@ pub struct RejectedLine {
 /// A record whose line is being written. Lines are written in the order in which they were handed out.
 #[derive(Debug)]
 struct Waiting {
-    source: Key,
+    source: Origin,
     number: u64,
     deadline: Time,
     bytes: usize,
@@ -83,7 +83,7 @@ impl Rejects {
     }
 
     /// Hands a line to I/O. Its record waits until it is written.
-    pub fn push(&mut self, line: RejectedLine, source: Key, number: u64, deadline: Time) {
+    pub fn push(&mut self, line: RejectedLine, source: Origin, number: u64, deadline: Time) {
         let bytes = line.bytes.len();
         self.lines.push_back(line);
         self.waiting_bytes += bytes;
@@ -96,14 +96,14 @@ impl Rejects {
     }
 
     /// The oldest line was written, or could not be: whose code is to be given now.
-    pub fn ended(&mut self) -> Option<(Key, u64)> {
+    pub fn ended(&mut self) -> Option<(Origin, u64)> {
         let first = self.waiting.pop_front()?;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(first.bytes);
         (!first.answered).then_some((first.source, first.number))
     }
 
     /// A record whose deadline has passed. It keeps its place, since its line may still be written.
-    pub fn expired(&mut self, now: Time) -> Option<(Key, u64)> {
+    pub fn expired(&mut self, now: Time) -> Option<(Origin, u64)> {
         let late = self.waiting.iter_mut().find(|waiting| !waiting.answered && waiting.deadline <= now)?;
         late.answered = true;
         Some((late.source, late.number))

@@ -50,12 +50,16 @@ pub struct Source {
     pub charged: u64,
     /// Since when the partial frame has had no new byte.
     pub partial_since: Option<Time>,
+    /// Its TLS handshake is not done.
+    pub is_securing: bool,
     /// Since when encoded acks could not be written.
     pub stuck_since: Option<Time>,
     /// Any byte was ever received; a connection without one is a probe.
     pub received_any: bool,
     /// A wake of its task is due already.
     pub woken: bool,
+    /// Waits in the engine's list for room at another executor.
+    pub waits_for_link: bool,
     acks: Vec<u8>,
     written: usize,
 }
@@ -74,9 +78,11 @@ impl Source {
             has_kept: false,
             charged: 0,
             partial_since: None,
+            is_securing: false,
             stuck_since: None,
             received_any: false,
             woken: false,
+            waits_for_link: false,
             acks: Vec::new(),
             written: 0,
         }

@@ -41,6 +41,11 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
+    /// With room for so many entries, which no insertion has to move.
+    pub fn with_capacity(entries: usize) -> Table<T> {
+        Table { entries: Vec::with_capacity(entries), free: Vec::new() }
+    }
+
     /// Puts `value` in a free place. `None` when 2^32 places are taken, which the budget makes impossible.
     pub fn insert(&mut self, value: T) -> Option<Key> {
         if let Some(slot) = self.free.pop() {

@@ -43,8 +43,9 @@ impl Http1 {
     /// A fresh connection.
     pub fn new(target: Rc<Target>, limits: ExchangeLimits) -> Http1 {
         Http1 {
+            reader: ResponseReader::new(limits.max_response_head_bytes, limits.max_response_body_bytes)
+                .of_head(target.is_head()),
             target,
-            reader: ResponseReader::new(limits.max_response_head_bytes, limits.max_response_body_bytes),
             limits,
             attempt: None,
             head: Vec::new(),
@@ -122,7 +123,7 @@ impl Http1 {
                     self.early = Some(status);
                     return;
                 }
-                self.finish(Outcome::Response { status });
+                self.finish(Outcome::of(status, self.reader.retry_after()));
                 self.reused = true;
                 if !keep {
                     self.closed = true;
@@ -143,7 +144,7 @@ impl Http1 {
     pub fn end(&mut self) {
         if let Some(attempt) = &self.attempt {
             let outcome = match self.reader.end() {
-                Some(status) if attempt.answered => Outcome::Response { status },
+                Some(status) if attempt.answered => Outcome::of(status, self.reader.retry_after()),
                 _ => {
                     let untouched = attempt.sent == 0 || (self.reused && !attempt.answered);
                     let processed = if untouched { Processed::No } else { Processed::Unknown };

@@ -6,6 +6,7 @@
 
 mod body;
 mod classify;
+mod phase;
 mod pipe;
 mod ready;
 mod values;
@@ -20,12 +21,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
+use h2::client::{Builder, Connection, SendRequest};
+use h2::{Ping, PingPong, SendStream};
 
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
 use body::{Body, Sent};
 use classify::{Greeting, Verdict};
+use phase::{Phase, is_success};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use values::HeaderValues;
@@ -69,8 +71,10 @@ pub struct Http2 {
     in_flight: usize,
     /// Streams that the peer allows at once.
     peer_streams: usize,
-    /// Requests so far.
+    /// Requests so far, how many of them the peer left when it went away, and how many may be made for now.
     requests: usize,
+    left: usize,
+    allowed: usize,
     /// Attempts with [`Attempt::early`].
     early: usize,
     /// See [`MAX_OWN_RESETS`].
@@ -83,6 +87,8 @@ pub struct Http2 {
     outcomes: VecDeque<(Ticket, Outcome)>,
     values: HeaderValues,
     greeting: Greeting,
+    /// Made for the first PING.
+    ping_pong: Option<PingPong>,
     draining: bool,
     why: Option<String>,
 }
@@ -103,11 +109,6 @@ struct Attempt {
     has_body: bool,
     /// A success that was complete before the request was: it counts when the request is written.
     early: Option<Outcome>,
-}
-
-enum Phase {
-    Head(ResponseFuture),
-    Body { status: u16, read: usize, body: RecvStream },
 }
 
 impl std::fmt::Debug for Http2 {
@@ -149,6 +150,8 @@ impl Http2 {
             in_flight: 0,
             peer_streams: STREAMS_BEFORE_SETTINGS,
             requests: 0,
+            left: 0,
+            allowed: limits.first_requests.max(1),
             early: 0,
             own_resets: 0,
             unanswered_bytes: 0,
@@ -157,6 +160,7 @@ impl Http2 {
             outcomes: VecDeque::new(),
             values: HeaderValues::default(),
             greeting: Greeting::default(),
+            ping_pong: None,
             draining: false,
             limits,
         }
@@ -165,8 +169,11 @@ impl Http2 {
     /// See [`super::Exchange::capacity`].
     pub fn capacity(&self) -> usize {
         match self.state() {
-            State::Open => self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight),
-            State::Draining | State::Closed => 0,
+            State::Open => {
+                let streams = self.limits.max_streams.min(self.peer_streams).saturating_sub(self.in_flight);
+                streams.min(self.allowed.saturating_sub(self.requests))
+            }
+            State::Opening | State::Draining | State::Closed => 0,
         }
     }
 
@@ -309,6 +316,29 @@ impl Http2 {
         }
     }
 
+    /// See [`super::Exchange::ping`].
+    pub fn ping(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        if self.ping_pong.is_none() {
+            self.ping_pong = connection.ping_pong();
+        }
+        let Some(ping_pong) = &mut self.ping_pong else { return false };
+        // Takes the last answer, or the crate sends no further PING.
+        let _ = ping_pong.poll_pong(&mut Context::from_waker(Waker::noop()));
+        // It fails only while one is on its way.
+        let _ = ping_pong.send_ping(Ping::opaque());
+        self.wake.set();
+        true
+    }
+
+    /// See [`super::Exchange::lose`].
+    pub fn lose(&mut self) {
+        self.pipe.borrow_mut().end();
+        self.close("the peer answered neither a PING nor anything else".to_owned(), FailureKind::Silent, true);
+        // The owner knows, and has said so.
+        self.why = None;
+    }
+
     /// See [`super::Exchange::transmit`].
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
         let unread = self.pipe.borrow().unread() > 0;
@@ -349,6 +379,11 @@ impl Http2 {
     /// See [`super::Exchange::in_flight`].
     pub fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// See [`super::Exchange::taken`].
+    pub fn taken(&self) -> Option<usize> {
+        (self.left > 0).then(|| self.requests.saturating_sub(self.left))
     }
 
     /// See [`super::Exchange::state`].
@@ -479,13 +514,17 @@ impl Http2 {
         let Some(attempt) = self.vacate(index) else { return };
         self.unanswered_bytes = 0;
         match outcome {
-            Outcome::Response { .. } if is_cut_short => self.count_reset(),
-            Outcome::Response { .. } => self.own_resets = self.own_resets.saturating_sub(1),
+            Outcome::Response { .. } | Outcome::RetryAfter { .. } if is_cut_short => self.count_reset(),
+            Outcome::Response { .. } | Outcome::RetryAfter { .. } => {
+                self.own_resets = self.own_resets.saturating_sub(1);
+            }
             Outcome::Failed { .. } => {}
         }
         if let Outcome::Failed { kind: FailureKind::Closed, processed } = &mut outcome {
             *processed = self.processed(&attempt, cut);
         }
+        let left = Outcome::Failed { kind: FailureKind::GoneAway, processed: Processed::No };
+        self.left += usize::from(outcome == left);
         self.outcomes.push_back((attempt.ticket, outcome));
     }
 
@@ -522,6 +561,10 @@ impl Http2 {
         let attempt = self.slots.get_mut(index as usize)?.attempt.take()?;
         self.free.push(index);
         self.in_flight -= 1;
+        if attempt.number >= self.allowed {
+            // The last of those that were allowed is over, and the peer is still there.
+            self.allowed = self.allowed.saturating_mul(2);
+        }
         self.early -= usize::from(attempt.early.is_some());
         Some(attempt)
     }
@@ -531,46 +574,6 @@ impl Attempt {
     /// Whether the crate has written the whole request.
     fn is_written(&self, sent: &Sent) -> bool {
         !self.has_body || sent.is_written(self.number)
-    }
-}
-
-fn is_success(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Response { status: 200..300 })
-}
-
-impl Phase {
-    fn poll(&mut self, context: &mut Context<'_>, max_body_bytes: usize) -> Poll<Outcome> {
-        loop {
-            match self {
-                Phase::Head(response) => match Pin::new(response).poll(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(classify::failure(&error, false)),
-                    Poll::Ready(Ok(response)) => {
-                        let status = response.status().as_u16();
-                        let body = response.into_body();
-                        let is_over = body.is_end_stream();
-                        *self = Phase::Body { status, read: 0, body };
-                        if is_over {
-                            return Poll::Ready(Outcome::Response { status });
-                        }
-                    }
-                },
-                Phase::Body { status, read, body } => match body.poll_data(context) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(None) => return Poll::Ready(Outcome::Response { status: *status }),
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(classify::failure(&error, true)),
-                    Poll::Ready(Some(Ok(data))) => {
-                        *read += data.len();
-                        if *read > max_body_bytes || body.is_end_stream() {
-                            // Dropping the stream gives the room back.
-                            return Poll::Ready(Outcome::Response { status: *status });
-                        }
-                        // Fails only when more is released than was taken.
-                        let _ = body.flow_control().release_capacity(data.len());
-                    }
-                },
-            }
-        }
     }
 }
 

@@ -10,6 +10,9 @@ pub struct ExchangeLimits {
     pub max_response_body_bytes: usize,
     /// HTTP/2: streams at once; the peer's limit holds if it is lower. Not 0.
     pub max_streams: usize,
+    /// HTTP/2: requests before an answer shows that the peer takes more of them on this connection; then twice as many,
+    /// and so on. Without it a peer that takes few requests per connection refuses nearly all that it is sent. Not 0.
+    pub first_requests: usize,
     /// HTTP/2: requests of one connection; the next one needs a new connection. Identifiers of streams end at 2^31.
     pub max_requests: usize,
     /// Bytes that one [`super::Exchange::transmit`] hands out. Without it a batch of large bodies is copied at once.
@@ -35,6 +38,7 @@ impl Default for ExchangeLimits {
             max_response_head_bytes: Self::RESPONSE_HEAD_BYTES,
             max_response_body_bytes: Self::RESPONSE_BODY_BYTES,
             max_streams: Self::STREAMS,
+            first_requests: usize::MAX,
             max_requests: Self::REQUESTS,
             transmit_high_water: Self::TRANSMIT_HIGH_WATER,
         }

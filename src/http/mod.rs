@@ -7,6 +7,8 @@ pub mod header_value;
 mod http1;
 mod http2;
 mod limits;
+mod retry_after;
+mod secured;
 mod target;
 
 use std::rc::Rc;
@@ -17,10 +19,13 @@ pub use http1::Http1;
 pub use http1::response::fuzz as fuzz_http1_response;
 pub use http2::Http2;
 pub use limits::ExchangeLimits;
+pub use retry_after::RetryAfter;
+pub use secured::Secured;
 pub use target::{Target, TargetError};
 
 use crate::config::model::Protocol;
 use crate::format::ContentType;
+use crate::tls::session::{Alpn, Session};
 
 /// Names one attempt to deliver one record. An outcome whose generation is old belongs to an attempt that is over,
 /// and must never touch the attempt that has the slot now.
@@ -48,6 +53,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// No body: that of a probe.
+    pub const fn empty() -> Request {
+        Request { body: Bytes::new(), digest: None, values: Bytes::new(), content: ContentType::Json, gzip: false }
+    }
+
     /// One record in JSON, not compressed, for a target without variable headers.
     pub const fn json(body: Bytes, digest: [u8; 20]) -> Request {
         Request { body, digest: Some(digest), values: Bytes::new(), content: ContentType::Json, gzip: false }
@@ -62,6 +72,13 @@ pub enum Outcome {
         /// 200 to 999.
         status: u16,
     },
+    /// A complete response that asks to be left alone for a while.
+    RetryAfter {
+        /// 429 or 503.
+        status: u16,
+        /// What its `Retry-After` says.
+        wait: RetryAfter,
+    },
     /// No complete response.
     Failed {
         /// Why.
@@ -69,6 +86,21 @@ pub enum Outcome {
         /// Whether the peer can have acted on the request.
         processed: Processed,
     },
+}
+
+impl Outcome {
+    /// That of a complete response; `wait` is what its `Retry-After` says, which counts with two statuses only.
+    fn of(status: u16, wait: Option<RetryAfter>) -> Outcome {
+        match wait {
+            Some(wait) if asks_to_wait(status) => Outcome::RetryAfter { status, wait },
+            _ => Outcome::Response { status },
+        }
+    }
+}
+
+/// Whether `Retry-After` is looked at in a response with this status.
+const fn asks_to_wait(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 /// Whether a request that failed may have been acted on.
@@ -91,6 +123,10 @@ pub enum FailureKind {
     Refused,
     /// The peer is going away and did not take this stream (HTTP/2 GOAWAY).
     GoneAway,
+    /// The peer answered neither a PING nor anything else (HTTP/2).
+    Silent,
+    /// The peer refused the TLS handshake after it had looked done from here, so that no request was looked at.
+    RefusedByTls,
     /// What came is not HTTP, or breaks a limit.
     Malformed,
 }
@@ -98,6 +134,8 @@ pub enum FailureKind {
 /// Life of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// The TLS handshake is not done: takes no requests yet.
+    Opening,
     /// Takes requests.
     Open,
     /// Takes no more, finishes those that it has.
@@ -119,6 +157,16 @@ pub enum Exchange {
     Http1(Http1),
     /// Many streams.
     Http2(Http2),
+    /// Either, inside TLS.
+    Secured(Box<Secured>),
+}
+
+/// The name of a protocol in a TLS handshake.
+pub const fn alpn(protocol: Protocol) -> Alpn {
+    match protocol {
+        Protocol::Http1 => Alpn::Http1,
+        Protocol::Http2 => Alpn::Http2,
+    }
 }
 
 impl Exchange {
@@ -130,11 +178,24 @@ impl Exchange {
         }
     }
 
+    /// The same inside TLS, over a session that was made with [`alpn`] of the protocol. It never speaks clear text; without
+    /// a session it is closed, and says why.
+    pub fn secured(
+        protocol: Protocol,
+        target: Rc<Target>,
+        limits: ExchangeLimits,
+        session: Result<Session, String>,
+    ) -> Exchange {
+        let inner = Exchange::new(protocol, target, limits);
+        Exchange::Secured(Box::new(Secured::new(inner, session)))
+    }
+
     /// How many more submits are taken now; 0 unless open.
     pub fn capacity(&self) -> usize {
         match self {
             Exchange::Http1(exchange) => exchange.capacity(),
             Exchange::Http2(exchange) => exchange.capacity(),
+            Exchange::Secured(exchange) => exchange.capacity(),
         }
     }
 
@@ -146,6 +207,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.submit(ticket, request),
             Exchange::Http2(exchange) => exchange.submit(ticket, request),
+            Exchange::Secured(exchange) => exchange.submit(ticket, request),
         }
     }
 
@@ -155,6 +217,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.cancel(ticket),
             Exchange::Http2(exchange) => exchange.cancel(ticket),
+            Exchange::Secured(exchange) => exchange.cancel(ticket),
         }
     }
 
@@ -163,6 +226,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.receive(bytes),
             Exchange::Http2(exchange) => exchange.receive(bytes),
+            Exchange::Secured(exchange) => exchange.receive(bytes),
         }
     }
 
@@ -172,6 +236,49 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.end(),
             Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.end(),
+        }
+    }
+
+    /// Asks the peer whether it is there (HTTP/2 PING), unless it owes an answer already: whatever it says counts as one.
+    /// Whether this connection can ask.
+    pub fn ping(&mut self) -> bool {
+        match self {
+            Exchange::Http1(_) => false,
+            Exchange::Http2(exchange) => exchange.ping(),
+            Exchange::Secured(exchange) => exchange.ping(),
+        }
+    }
+
+    /// The peer is taken for dead: as [`Exchange::end`], and what is in flight fails as [`FailureKind::Silent`] (HTTP/2).
+    pub fn lose(&mut self) {
+        match self {
+            Exchange::Http1(exchange) => exchange.end(),
+            Exchange::Http2(exchange) => exchange.lose(),
+            Exchange::Secured(exchange) => exchange.lose(),
+        }
+    }
+
+    /// Ends a TLS handshake that takes too long; nothing to do with any other exchange.
+    pub fn give_up_handshake(&mut self, why: String) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.give_up_handshake(why);
+        }
+    }
+
+    /// Nothing more is to be sent or received: says so to the peer where the protocol has words for it (TLS). To be called
+    /// with nothing in flight.
+    pub fn say_farewell(&mut self) {
+        if let Exchange::Secured(exchange) = self {
+            exchange.say_farewell();
+        }
+    }
+
+    /// Whether the peer refused the TLS handshake after it had looked done from here: as good as no connection.
+    pub fn is_refused_by_tls(&self) -> bool {
+        match self {
+            Exchange::Http1(_) | Exchange::Http2(_) => false,
+            Exchange::Secured(exchange) => exchange.is_refused(),
         }
     }
 
@@ -181,6 +288,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.cut(),
             Exchange::Http2(exchange) => exchange.end(),
+            Exchange::Secured(exchange) => exchange.cut(),
         }
     }
 
@@ -190,6 +298,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.transmit(out),
             Exchange::Http2(exchange) => exchange.transmit(out),
+            Exchange::Secured(exchange) => exchange.transmit(out),
         }
     }
 
@@ -198,6 +307,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.next_outcome(),
             Exchange::Http2(exchange) => exchange.next_outcome(),
+            Exchange::Secured(exchange) => exchange.next_outcome(),
         }
     }
 
@@ -206,6 +316,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.has_outcome(),
             Exchange::Http2(exchange) => exchange.has_outcome(),
+            Exchange::Secured(exchange) => exchange.has_outcome(),
         }
     }
 
@@ -214,6 +325,16 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.in_flight(),
             Exchange::Http2(exchange) => exchange.in_flight(),
+            Exchange::Secured(exchange) => exchange.in_flight(),
+        }
+    }
+
+    /// How many requests the peer took, if it went away (HTTP/2 GOAWAY) and left others untouched.
+    pub fn taken(&self) -> Option<usize> {
+        match self {
+            Exchange::Http1(_) => None,
+            Exchange::Http2(exchange) => exchange.taken(),
+            Exchange::Secured(exchange) => exchange.taken(),
         }
     }
 
@@ -222,6 +343,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.state(),
             Exchange::Http2(exchange) => exchange.state(),
+            Exchange::Secured(exchange) => exchange.state(),
         }
     }
 
@@ -231,6 +353,7 @@ impl Exchange {
         match self {
             Exchange::Http1(_) => false,
             Exchange::Http2(exchange) => exchange.is_unwelcome(),
+            Exchange::Secured(exchange) => exchange.is_unwelcome(),
         }
     }
 
@@ -239,6 +362,7 @@ impl Exchange {
         match self {
             Exchange::Http1(exchange) => exchange.why_closed(),
             Exchange::Http2(exchange) => exchange.why_closed(),
+            Exchange::Secured(exchange) => exchange.why_closed(),
         }
     }
 }
@@ -250,6 +374,8 @@ impl std::fmt::Display for FailureKind {
             FailureKind::Reset => "the peer reset the stream",
             FailureKind::Refused => "the peer refused the stream",
             FailureKind::GoneAway => "the peer is going away",
+            FailureKind::Silent => "the peer answered neither a PING nor anything else",
+            FailureKind::RefusedByTls => "the peer refused the TLS handshake",
             FailureKind::Malformed => "the answer is not valid HTTP",
         })
     }

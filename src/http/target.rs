@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::Request;
 use super::header_value::spans;
-use crate::config::model::{Headers, Url};
+use crate::config::model::{Headers, ProbeMethod, Scheme, Url};
 use crate::format::ContentType;
 
 /// Sent with every request, unless the configuration has another value.
@@ -37,6 +37,10 @@ pub struct Target {
     variable: Vec<Variable>,
     /// Whether requests with one record carry their digest.
     digest: bool,
+    /// Of probes, which have no body; requests with records are POST.
+    probe: Option<ProbeMethod>,
+    /// The URL's host, if it is spoken to in TLS.
+    tls_host: Option<String>,
     /// What is encoded once for each kind of request, when the first one is sent.
     templates: [OnceCell<Template>; VARIANTS],
 }
@@ -100,6 +104,23 @@ impl Target {
     /// # Errors
     /// When host, path or a header hold a character that must not stand in a request.
     pub fn new(url: &Url, headers: &Headers) -> Result<Target, TargetError> {
+        Target::of(url, headers, None)
+    }
+
+    /// The target of probes, which have no body and only those headers that are the same in every request.
+    ///
+    /// # Errors
+    /// As [`Target::new`].
+    pub fn probe(url: &Url, headers: &Headers, method: ProbeMethod) -> Result<Target, TargetError> {
+        let mut target = Target::of(url, headers, Some(method))?;
+        target.variable.clear();
+        target.digest = false;
+        // They say what the body is.
+        target.fixed.retain(|header| header.name != CONTENT_TYPE && header.name != CONTENT_ENCODING);
+        Ok(target)
+    }
+
+    fn of(url: &Url, headers: &Headers, probe: Option<ProbeMethod>) -> Result<Target, TargetError> {
         let authority = url.authority();
         let path = || TargetError::Path { path: url.path.clone() };
         if !url.path.starts_with('/') || !url.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
@@ -108,7 +129,10 @@ impl Target {
         let parsed = http::uri::Authority::from_maybe_shared(forever(&authority))
             .map_err(|source| TargetError::Authority { authority: authority.clone(), source })?;
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(match url.scheme {
+            Scheme::Http => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        });
         parts.authority = Some(parsed);
         parts.path_and_query = Some(PathAndQuery::from_maybe_shared(forever(&url.path)).map_err(|_| path())?);
         let uri = Uri::from_parts(parts).map_err(|_| path())?;
@@ -129,11 +153,13 @@ impl Target {
             }
         }
         Ok(Target {
-            start: format!("POST {} HTTP/1.1\r\nHost: {authority}\r\n", url.path),
+            start: format!("{} {} HTTP/1.1\r\nHost: {authority}\r\n", method(probe), url.path),
             uri,
             fixed,
             variable,
             digest: headers.digest,
+            probe,
+            tls_host: (url.scheme == Scheme::Https).then(|| url.host.clone()),
             templates: Default::default(),
         })
     }
@@ -171,7 +197,7 @@ impl Target {
         if !self.has(&USER_AGENT) {
             put(&USER_AGENT, "User-Agent", &HeaderValue::from_static(USER_AGENT_VALUE));
         }
-        if !self.has(&CONTENT_TYPE) {
+        if self.probe.is_none() && !self.has(&CONTENT_TYPE) {
             put(&CONTENT_TYPE, "Content-Type", &HeaderValue::from_static(content.name()));
         }
         if gzip {
@@ -180,7 +206,9 @@ impl Target {
         for Fixed { name, written, value } in &self.fixed {
             put(name, written, value);
         }
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static(""));
+        if self.probe.is_none() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static(""));
+        }
         for variable in &self.variable {
             headers.insert(variable.name.clone(), HeaderValue::from_static(""));
         }
@@ -195,10 +223,23 @@ impl Target {
         self.digest
     }
 
+    /// Whether requests are HEAD, so that no answer has a body.
+    pub(super) const fn is_head(&self) -> bool {
+        matches!(self.probe, Some(ProbeMethod::Head))
+    }
+
+    /// The URL's host if it is `https`: then nothing is ever sent to it but inside TLS.
+    pub fn tls_host(&self) -> Option<&str> {
+        self.tls_host.as_deref()
+    }
+
     /// Appends a whole HTTP/1.1 request head.
     pub(super) fn write_http1_head(&self, request: &Request, out: &mut Vec<u8>) {
         if let Some(template) = self.template(request) {
             out.extend_from_slice(&template.head);
+        }
+        if self.probe.is_some() {
+            return out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"Content-Length: ");
         out.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
@@ -249,11 +290,24 @@ impl Target {
             }
         }
         let mut head = http::Request::new(());
-        *head.method_mut() = http::Method::POST;
+        *head.method_mut() = match self.probe {
+            None => http::Method::POST,
+            Some(ProbeMethod::Get) => http::Method::GET,
+            Some(ProbeMethod::Head) => http::Method::HEAD,
+            Some(ProbeMethod::Options) => http::Method::OPTIONS,
+        };
         *head.version_mut() = http::Version::HTTP_2;
         *head.uri_mut() = self.uri.clone();
         *head.headers_mut() = headers;
         head
+    }
+}
+
+/// The method of a request line.
+const fn method(probe: Option<ProbeMethod>) -> &'static str {
+    match probe {
+        None => "POST",
+        Some(method) => method.name(),
     }
 }
 

@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::control::Control;
+use super::certificates::Certificates;
+use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
+use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::rejected::{Link, RejectedFile};
-use super::resolve::Resolver;
+use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::Clock;
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
+use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::Counters;
 
@@ -46,10 +49,13 @@ pub enum StartError {
     /// An executor.
     #[error("{0}")]
     Executor(String),
+    /// TLS.
+    #[error("{0}")]
+    Tls(String),
 }
 
 /// What an executor published last.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Its counts.
     pub counters: Counters,
@@ -61,6 +67,8 @@ pub struct Snapshot {
     pub in_flight_bytes: u64,
     /// Open XDR connections.
     pub sources: usize,
+    /// Its connections to each endpoint, in the order of destinations and URLs.
+    pub pools: Vec<PoolCounts>,
 }
 
 /// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.
@@ -74,38 +82,43 @@ pub struct Connector {
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
     rejected: Option<RejectedFile>,
+    certificates: Option<Certificates>,
 }
 
 impl Connector {
     /// Starts what `config` describes. When this returns, connections are accepted.
     pub fn start(config: Config) -> Result<Connector, StartError> {
-        let usable = Usable::read()?;
-        let cores = usable.choose(&config.executors.cores)?;
-        if let Cores::AtMost(wanted) = config.executors.cores
-            && wanted > cores.len()
-        {
-            tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
-        }
+        Connector::start_with(config, Pace::default(), Arc::new(resolve::system))
+    }
+
+    /// As [`Connector::start`], with another way to look names up, and another pace: for tests.
+    pub fn start_with(config: Config, pace: Pace, look_up: Arc<LookUp>) -> Result<Connector, StartError> {
+        let cores = choose_cores(&config)?;
         start::check(cores.len())?;
+        let certificates = Certificates::load(&config).map_err(StartError::Tls)?;
+        let materials = certificates.materials().clone();
         let config = Arc::new(config);
         let listeners = bind_all(&config)?;
-        let addresses = listeners.iter().map(|listener| listener.local_addr()).collect::<Result<_, _>>()?;
-        let resolver = Resolver::start(&config)?;
-        let shared = SharedLimits::new(&config, cores.len());
+        let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
+        let clock = Clock::start();
+        let resolver = Resolver::start(&config, clock, pace, look_up)?;
+        let shared = SharedLimits::new(&config, cores.len()).with_seed(seed()).with_tls(materials.destinations);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
             addresses,
             acceptors: Vec::new(),
-            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive)),
+            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
             snapshots: Vec::new(),
             threads: Vec::new(),
             watchdog: None,
             resolver: None,
             rejected: None,
+            certificates: None,
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
-        let clock = Clock::start();
+        let hands_over = shared.is_ordered() && cores.len() > 1;
+        let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
         for (index, core) in cores.iter().enumerate() {
@@ -125,17 +138,21 @@ impl Connector {
                 snapshot: Arc::clone(&snapshot),
                 addresses: resolver.addresses(),
                 rejected: links.next(),
+                tls: materials.service.clone(),
+                handover: handovers.next(),
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
             connector.snapshots.push(snapshot);
             connector.threads.push(spawn(setup)?);
         }
-        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive));
+        let allowed = config.service.allowed_networks.clone();
+        connector.placement = Arc::new(Placement::new(places, config.limits.xdr_keepalive, allowed));
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
-        for listener in listeners {
-            connector.acceptors.push(Acceptor::start(listener, Arc::clone(&connector.placement))?);
+        connector.certificates = Some(certificates.watch()?);
+        for (listener, speaks) in listeners {
+            connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
         }
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
@@ -165,9 +182,15 @@ impl Connector {
 
     /// What each executor published last.
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        let read =
-            |snapshot: &Arc<Mutex<Snapshot>>| *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let read = |snapshot: &Arc<Mutex<Snapshot>>| {
+            snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        };
         self.snapshots.iter().map(read).collect()
+    }
+
+    /// Connections that were closed at accept (`service.allowed-networks`).
+    pub fn connections_not_allowed(&self) -> u64 {
+        self.placement.not_allowed()
     }
 
     /// Stops accepting and reading, and lets what is in flight finish. Returns at once.
@@ -188,6 +211,7 @@ impl Connector {
         }
         self.watchdog = None;
         self.resolver = None;
+        self.certificates = None;
         // The executors have ended, so that nothing more comes.
         self.rejected = None;
         clean
@@ -208,11 +232,37 @@ impl Drop for Connector {
     }
 }
 
-fn bind_all(config: &Config) -> Result<Vec<std::net::TcpListener>, ListenError> {
+/// Differs from process to process.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// The cores of the executors.
+fn choose_cores(config: &Config) -> Result<Vec<usize>, CoresError> {
+    let cores = Usable::read()?.choose(&config.executors.cores)?;
+    if let Cores::AtMost(wanted) = config.executors.cores
+        && wanted > cores.len()
+    {
+        tracing::info!(target: "server", "service.io-threads is {wanted}, and {} cores can be used: that many executors", cores.len());
+    }
+    Ok(cores)
+}
+
+/// Binds all ports; which of them speak TLS stands beside each.
+fn bind_all(config: &Config) -> Result<Vec<(std::net::TcpListener, Speaks)>, ListenError> {
     let service = &config.service;
-    let pairs =
-        service.addresses.iter().flat_map(|address| service.ports.iter().map(|port| SocketAddr::new(*address, *port)));
-    pairs.map(listen::bind).collect()
+    let of_tls = service.tls.iter().map(|tls| (&tls.addresses, &tls.ports, Speaks::Tls));
+    let all = std::iter::once((&service.addresses, &service.ports, Speaks::ClearText)).chain(of_tls);
+    let mut bound = Vec::new();
+    for (addresses, ports, speaks) in all {
+        for address in addresses {
+            for port in ports {
+                bound.push((listen::bind(SocketAddr::new(*address, *port))?, speaks));
+            }
+        }
+    }
+    Ok(bound)
 }
 
 fn spawn(setup: Setup) -> Result<JoinHandle<()>, StartError> {

@@ -10,17 +10,27 @@ use std::os::unix::net::UnixStream;
 /// Bytes of a message.
 pub const MESSAGE_BYTES: usize = 8;
 
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// XDR as it is.
+    ClearText,
+    /// XDR inside TLS.
+    Tls,
+}
+
 /// What an executor is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// Serve this XDR connection: its descriptor, which is the executor's from now on.
-    Serve(i32),
+    /// Serve this XDR connection: its descriptor, which is the executor's from now on, and what is spoken on its port.
+    Serve(i32, Speaks),
 }
 
 impl Message {
     fn encode(self) -> [u8; MESSAGE_BYTES] {
         let (kind, fd) = match self {
-            Message::Serve(fd) => (1u32, fd),
+            Message::Serve(fd, Speaks::ClearText) => (1u32, fd),
+            Message::Serve(fd, Speaks::Tls) => (2, fd),
         };
         let mut bytes = [0; MESSAGE_BYTES];
         let (head, tail) = bytes.split_at_mut(4);
@@ -33,7 +43,8 @@ impl Message {
     pub fn decode(bytes: [u8; MESSAGE_BYTES]) -> Option<Message> {
         let [a, b, c, d, e, f, g, h] = bytes;
         match u32::from_ne_bytes([a, b, c, d]) {
-            1 => Some(Message::Serve(i32::from_ne_bytes([e, f, g, h]))),
+            1 => Some(Message::Serve(i32::from_ne_bytes([e, f, g, h]), Speaks::ClearText)),
+            2 => Some(Message::Serve(i32::from_ne_bytes([e, f, g, h]), Speaks::Tls)),
             _ => None,
         }
     }
@@ -54,9 +65,9 @@ impl Control {
     }
 
     /// Gives a connection away; it comes back if the executor has no room for messages (`WouldBlock`) or takes no more.
-    pub fn serve(&self, stream: TcpStream) -> Result<(), (io::Error, TcpStream)> {
+    pub fn serve(&self, stream: TcpStream, speaks: Speaks) -> Result<(), (io::Error, TcpStream)> {
         let fd = stream.into_raw_fd();
-        self.send(Message::Serve(fd)).map_err(|error| (error, super::sys::adopt(fd)))
+        self.send(Message::Serve(fd, speaks)).map_err(|error| (error, super::sys::adopt(fd)))
     }
 
     /// Tells the executor to drain, after the connections that it was given. No message, since there may be no room for
@@ -77,7 +88,7 @@ mod tests {
 
     #[test]
     fn messages_come_out_as_they_went_in() {
-        for message in [Message::Serve(7), Message::Serve(i32::MAX)] {
+        for message in [Message::Serve(7, Speaks::ClearText), Message::Serve(i32::MAX, Speaks::Tls)] {
             assert_eq!(Message::decode(message.encode()), Some(message));
         }
         assert_eq!(Message::decode([0; MESSAGE_BYTES]), None);
@@ -88,7 +99,7 @@ mod tests {
         use std::io::Read;
         let (control, mut receive) = Control::pair().unwrap();
         let mut sent = 0;
-        while control.send(Message::Serve(-1)).is_ok() {
+        while control.send(Message::Serve(-1, Speaks::ClearText)).is_ok() {
             sent += 1;
         }
         control.drain().unwrap();

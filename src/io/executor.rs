@@ -14,14 +14,19 @@ use glommio::net::{TcpStream, UnixStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
 use super::connector::Snapshot;
-use super::control::{MESSAGE_BYTES, Message};
+use super::control::{MESSAGE_BYTES, Message, Speaks};
+use super::dial::Dialer;
+use super::handover::{self, Post};
 use super::rejected::Link;
 use super::resolve::Addresses;
+use super::secured::Secured;
 use super::shell::{Clock, Shell};
 use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
 use crate::delivery::engine::{Engine, IDLE_TICK, SharedLimits};
+use crate::tls::ServerTls;
+use crate::tls::session::Session;
 
 /// The runtime's preemption timer parks an executor that has runnable tasks (`performance.md`, "glommio 0.9.0"):
 /// so it never fires in practice, and loops yield by their own budgets.
@@ -63,6 +68,10 @@ pub struct Setup {
     pub addresses: Arc<Addresses>,
     /// Where rejected frames go, if they are kept.
     pub rejected: Option<Link>,
+    /// TLS of the ports that speak it.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Its end of the hand-over between executors, if records are handed over.
+    pub handover: Option<handover::Setup>,
 }
 
 /// Runs an executor on the calling thread until it has drained. `ready` is told whether it could start.
@@ -115,14 +124,21 @@ fn start(setup: &Setup) -> Result<(LocalExecutor, Engine), String> {
 
 async fn serve(setup: Setup, engine: Engine) {
     let read_bytes = setup.config.service.socket_receive_buffer_bytes.map_or(READ_BYTES, |bytes| bytes as usize);
-    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, setup.addresses, setup.load));
+    let endpoints = setup.config.destinations.iter().map(|destination| destination.urls.len()).sum();
+    let dialer = Dialer::new(setup.addresses, endpoints, setup.index, setup.config.limits.record_deadline);
+    let (post, wakes) = setup.handover.map(handover::Setup::start).unzip();
+    let shell = Rc::new(Shell::new(engine, setup.clock, read_bytes, dialer, setup.load, post));
     let keeper = {
         let shell = Rc::clone(&shell);
         glommio::spawn_local(async move { shell.turn.keep().await })
     };
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
-    let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control));
+    let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
+    let parcels = wakes.map(|wakes| glommio::spawn_local(handover::receive(Rc::clone(&shell), wakes)));
     beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
+    if let Some(parcels) = parcels {
+        parcels.cancel().await;
+    }
     messages.cancel().await;
     opener.cancel().await;
     keeper.cancel().await;
@@ -136,6 +152,7 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             let mut engine = shell.engine.borrow_mut();
             let now = shell.clock.monotonic();
             engine.tick(now);
+            shell.dialer.tell_outdated(&mut engine, now);
             if let Some(link) = &mut rejected {
                 link.exchange(&mut engine);
             }
@@ -145,7 +162,8 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
                 publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
-            if late || engine.is_drained() && shell.source_tasks.get() == 0 {
+            let is_drained = engine.is_drained() && shell.source_tasks.get() == 0;
+            if late || is_drained && shell.post.as_ref().is_none_or(Post::may_end) {
                 publish(snapshot, &mut engine);
                 return;
             }
@@ -164,10 +182,12 @@ fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
     published.in_flight = engine.in_flight();
     published.in_flight_bytes = engine.in_flight_bytes();
     published.sources = engine.source_count();
+    published.pools.clear();
+    published.pools.extend(engine.pools());
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.
-async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream) {
+async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream, tls: Option<Arc<ServerTls>>) {
     // SAFETY: the descriptor was owned by `control` and is owned by the stream from here on.
     let mut stream = unsafe { UnixStream::from_raw_fd(control.into_raw_fd()) };
     let mut bytes = [0; MESSAGE_BYTES];
@@ -187,7 +207,12 @@ async fn take_messages(shell: Rc<Shell>, control: std::os::unix::net::UnixStream
         }
         filled = 0;
         match Message::decode(bytes) {
-            Some(Message::Serve(fd)) => open_source(&shell, fd),
+            Some(Message::Serve(fd, Speaks::ClearText)) => open_source(&shell, fd, None),
+            // A connection takes the settings of now; open ones keep theirs. Without settings nothing listens there.
+            Some(Message::Serve(fd, Speaks::Tls)) => match &tls {
+                Some(tls) => open_source(&shell, fd, Some(Secured::new(Session::server(tls.config())))),
+                None => drop(sys::adopt::<std::net::TcpStream>(fd)),
+            },
             None => {}
         }
     }
@@ -199,7 +224,7 @@ fn drain(shell: &Rc<Shell>) {
     shell.carry_out(&mut engine);
 }
 
-fn open_source(shell: &Rc<Shell>, fd: i32) {
+fn open_source(shell: &Rc<Shell>, fd: i32, secured: Option<Secured>) {
     let stream: TcpStream = sys::adopt(fd);
     let fd = stream.as_raw_fd();
     let fd = sys::borrow_fd(&fd);
@@ -211,7 +236,10 @@ fn open_source(shell: &Rc<Shell>, fd: i32) {
     match key {
         Some(key) => {
             shell.source_tasks.set(shell.source_tasks.get() + 1);
-            glommio::spawn_local(source::run(Rc::clone(shell), key, stream)).detach();
+            if secured.is_some() {
+                shell.engine.borrow_mut().source_handshake_begins(key, shell.clock.monotonic());
+            }
+            glommio::spawn_local(source::run(Rc::clone(shell), key, stream, secured)).detach();
         }
         None => {
             shell.load.fetch_sub(1, Ordering::Relaxed);

@@ -3,15 +3,18 @@
 //! to the executor with the fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::control::Control;
+use super::control::{Control, Speaks};
+use super::shell::Clock;
+use crate::logging::{RateLimit, more};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -83,12 +86,30 @@ pub struct Placement {
     places: Vec<Place>,
     turn: Mutex<usize>,
     keepalive: Duration,
+    /// Networks whose connections are taken; empty: all.
+    allowed: Vec<IpNet>,
+    /// Connections from elsewhere, closed at once.
+    not_allowed: AtomicU64,
 }
 
 impl Placement {
     /// Over these executors.
-    pub fn new(places: Vec<Place>, keepalive: Duration) -> Placement {
-        Placement { places, turn: Mutex::new(0), keepalive }
+    pub fn new(places: Vec<Place>, keepalive: Duration, allowed: Vec<IpNet>) -> Placement {
+        Placement { places, turn: Mutex::new(0), keepalive, allowed, not_allowed: AtomicU64::new(0) }
+    }
+
+    /// Connections that were closed at accept, since `service.allowed-networks` does not name their network.
+    pub fn not_allowed(&self) -> u64 {
+        self.not_allowed.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections from `peer` are taken; counted if not.
+    fn allows(&self, peer: IpAddr) -> bool {
+        let allowed = self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(&peer));
+        if !allowed {
+            self.not_allowed.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
     }
 
     /// All executors.
@@ -108,7 +129,7 @@ impl Placement {
         Some(place)
     }
 
-    fn hand_over(&self, stream: TcpStream, peer: SocketAddr) {
+    fn hand_over(&self, stream: TcpStream, peer: SocketAddr, speaks: Speaks) {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(self.keepalive).with_interval(self.keepalive / 4);
         let options = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&keepalive));
@@ -119,7 +140,7 @@ impl Placement {
         let mut stream = stream;
         let mut tries = FULL_TRIES;
         while let Some(place) = self.choose() {
-            let Err((error, back)) = place.control.serve(stream) else { return };
+            let Err((error, back)) = place.control.serve(stream, speaks) else { return };
             place.load.fetch_sub(1, Ordering::Relaxed);
             tries -= 1;
             if error.kind() != io::ErrorKind::WouldBlock || tries == 0 {
@@ -142,14 +163,14 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Starts to accept.
-    pub fn start(listener: TcpListener, placement: Arc<Placement>) -> io::Result<Acceptor> {
+    pub fn start(listener: TcpListener, speaks: Speaks, placement: Arc<Placement>) -> io::Result<Acceptor> {
         let listener = Arc::new(listener);
         let stopping = Arc::new(AtomicBool::new(false));
         let thread = {
             let (listener, stopping) = (Arc::clone(&listener), Arc::clone(&stopping));
             std::thread::Builder::new()
                 .name("ringpost-accept".to_owned())
-                .spawn(move || accept(&listener, &stopping, &placement))?
+                .spawn(move || accept(&listener, speaks, &stopping, &placement))?
         };
         Ok(Acceptor { listener, stopping, thread: Some(thread) })
     }
@@ -171,8 +192,10 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) {
+fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
+    let clock = Clock::start();
+    let mut refused = RateLimit::per_second();
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::Acquire) {
@@ -181,7 +204,12 @@ fn accept(listener: &TcpListener, stopping: &AtomicBool, placement: &Placement) 
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                placement.hand_over(stream, peer);
+                if placement.allows(peer.ip()) {
+                    placement.hand_over(stream, peer, speaks);
+                } else if let Some(left_out) = refused.allow(clock.monotonic()) {
+                    tracing::warn!(target: "server",
+                        "{peer}: connection closed: service.allowed-networks does not name its network{}", more(left_out));
+                }
             }
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionAborted || error.kind() == io::ErrorKind::Interrupted => {}
@@ -211,13 +239,14 @@ mod tests {
         let (control, mut receive) = Control::pair().unwrap();
         receive.set_nonblocking(false).unwrap();
         let load = Arc::<AtomicUsize>::default();
-        let placement = Placement::new(vec![Place { control, load: Arc::clone(&load) }], Duration::from_secs(60));
+        let placement =
+            Placement::new(vec![Place { control, load: Arc::clone(&load) }], Duration::from_secs(60), Vec::new());
         let busy = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(50));
             let mut taken: Vec<TcpStream> = Vec::new();
             let mut message = [0; MESSAGE_BYTES];
             while taken.len() < BURST && receive.read_exact(&mut message).is_ok() {
-                if let Some(Message::Serve(fd)) = Message::decode(message) {
+                if let Some(Message::Serve(fd, _)) = Message::decode(message) {
                     taken.push(sys::adopt(fd));
                 }
             }
@@ -228,7 +257,7 @@ mod tests {
         for _ in 0..BURST {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, peer) = listener.accept().unwrap();
-            placement.hand_over(stream, peer);
+            placement.hand_over(stream, peer, Speaks::ClearText);
         }
         drop(placement);
         assert_eq!(busy.join().unwrap(), BURST);

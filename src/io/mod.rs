@@ -4,20 +4,26 @@
 //! - `cores`: which cores an executor gets
 //! - `listen`: listening sockets; an accepted connection is handed to one executor, once
 //! - `executor`: one thread, one ring, one engine
-//! - `source`, `connection`: one task for each socket
+//! - `source`, `connection`: one task for each socket; `secured`: TLS of an XDR connection
 //! - `turn`: how a task that has more to do lets the ring be looked at first
+//! - `dial`: opening a connection to one of the addresses of a name
+//! - [`certificates`]: certificates and keys on disk, read and watched, off the executors
 //! - `resolve`: name look-up, off the executors
 //! - `watchdog`: sees an executor that stands still
 //! - [`connector`]: all of it together
 
+pub mod certificates;
 mod connection;
 pub mod connector;
 mod control;
 pub mod cores;
+mod dial;
 mod executor;
+mod handover;
 mod listen;
 mod rejected;
-mod resolve;
+pub mod resolve;
+mod secured;
 mod shell;
 mod source;
 pub mod start;

@@ -14,7 +14,8 @@ use crate::delivery::engine::{Connect, Engine, Wake};
 use crate::delivery::table::Key;
 use crate::time::{Now, Time};
 
-use super::resolve::Addresses;
+use super::dial::Dialer;
+use super::handover::Post;
 use super::turn::Turn;
 
 /// The process's clocks. All executors count from the same origin.
@@ -83,10 +84,12 @@ pub struct Shell {
     pub clock: Clock,
     /// What reads go into; frames borrow from it, connections keep only what is left of them.
     pub scratch: RefCell<Vec<u8>>,
+    /// What a read from a TLS connection holds; it keeps the size of a read.
+    pub plain: RefCell<Vec<u8>>,
     /// For tasks that have more to do.
     pub turn: Turn,
-    /// Addresses of the endpoints.
-    pub addresses: Arc<Addresses>,
+    /// Opens connections.
+    pub dialer: Dialer,
     /// XDR connections of this executor, as the acceptor counts them.
     pub load: Arc<std::sync::atomic::AtomicUsize>,
     /// Tasks of XDR connections that have not ended.
@@ -95,6 +98,8 @@ pub struct Shell {
     pub tick_due: Cell<Time>,
     /// The tick sleeps long, since nothing has to be done in time.
     idle: Cell<bool>,
+    /// To the other executors, if records are handed over.
+    pub post: Option<Post>,
     beat: RefCell<Option<Waker>>,
     sources: RefCell<Wakers>,
     connections: RefCell<Wakers>,
@@ -108,16 +113,19 @@ impl Shell {
         engine: Engine,
         clock: Clock,
         read_bytes: usize,
-        addresses: Arc<Addresses>,
+        dialer: Dialer,
         load: Arc<std::sync::atomic::AtomicUsize>,
+        post: Option<Post>,
     ) -> Shell {
         Shell {
             engine: RefCell::new(engine),
             clock,
             scratch: RefCell::new(vec![0; read_bytes]),
+            plain: RefCell::default(),
             turn: Turn::default(),
-            addresses,
+            dialer,
             load,
+            post,
             source_tasks: Cell::new(0),
             tick_due: Cell::new(clock.monotonic() + TICK_SLACK),
             idle: Cell::new(false),
@@ -165,7 +173,7 @@ impl Shell {
         .await;
     }
 
-    /// Carries out what the engine asks for: wakes tasks, opens connections.
+    /// Carries out what the engine asks for: wakes tasks, sends parcels, opens connections.
     pub fn carry_out(&self, engine: &mut Engine) {
         self.carry_out_for(engine, None);
     }
@@ -180,6 +188,11 @@ impl Shell {
             match wake {
                 Wake::Source(key) => self.sources.borrow().wake(key),
                 Wake::Connection(key) => self.connections.borrow().wake(key),
+            }
+        }
+        if let Some(post) = &self.post {
+            while let Some((to, parcel)) = engine.next_parcel() {
+                post.send(to, parcel);
             }
         }
         let mut connects = self.connects.borrow_mut();

@@ -12,9 +12,11 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use glommio::timer::Timer;
 
+use super::secured::Secured;
 use super::shell::Shell;
-use crate::delivery::engine::{Input, Wake};
+use crate::delivery::engine::{Engine, Input, Wake};
 use crate::delivery::table::Key;
+use crate::time::Time;
 
 /// Reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 1;
@@ -33,9 +35,9 @@ enum End {
 }
 
 /// Serves a connection until it ends.
-pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream) {
+pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream, mut secured: Option<Secured>) {
     let mut turn = None;
-    let end = poll_fn(|cx| serve(&shell, key, &mut stream, &mut turn, cx)).await;
+    let end = poll_fn(|cx| serve(&shell, key, (&mut stream, &mut secured), &mut turn, cx)).await;
     if end == End::Finished {
         linger(&shell, &mut stream).await;
     }
@@ -52,7 +54,7 @@ pub async fn run(shell: Rc<Shell>, key: Key, mut stream: TcpStream) {
 fn serve(
     shell: &Rc<Shell>,
     key: Key,
-    stream: &mut TcpStream,
+    (stream, secured): (&mut TcpStream, &mut Option<Secured>),
     turn: &mut Option<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<End> {
@@ -61,23 +63,30 @@ fn serve(
     let mut reads = 0;
     let end = loop {
         let now = shell.clock.now();
-        loop {
-            let output = engine.source_output(key);
-            if output.is_empty() {
-                break;
-            }
-            match Pin::new(&mut *stream).poll_write(cx, output) {
-                Poll::Ready(Ok(bytes)) => engine.source_wrote(key, bytes),
-                Poll::Ready(Err(_)) => return finish(shell, key, &mut engine, Poll::Ready(End::Gone)),
-                Poll::Pending => {
-                    engine.source_stuck(key, now.monotonic);
-                    break;
+        let written = match secured {
+            None => write(&mut engine, key, stream, now.monotonic, cx),
+            Some(secured) => secured.write(&mut engine, key, stream, now.monotonic, cx),
+        };
+        if written == Written::Gone {
+            break Poll::Ready(End::Gone);
+        }
+        let next = match secured {
+            Some(secured) if secured.is_over() => break Poll::Ready(End::Finished),
+            Some(secured) if secured.is_handshaking() => engine.source_handshake(key),
+            _ => engine.source_input(key, now.monotonic),
+        };
+        match next {
+            Input::Wait => break Poll::Pending,
+            Input::Finish => {
+                // A word of farewell is written first, behind what is left.
+                let has_more = secured.as_mut().is_some_and(Secured::finish);
+                if !has_more && (written == Written::All || secured.is_none()) {
+                    break Poll::Ready(End::Finished);
+                }
+                if !has_more {
+                    break Poll::Pending;
                 }
             }
-        }
-        match engine.source_input(key, now.monotonic) {
-            Input::Wait => break Poll::Pending,
-            Input::Finish => break Poll::Ready(End::Finished),
             Input::Gone => break Poll::Ready(End::Gone),
             Input::Read | Input::Resume if reads == READS_PER_TURN || shell.has_had_its_turn(*turn, now.monotonic) => {
                 shell.turn.after(cx.waker());
@@ -88,10 +97,19 @@ fn serve(
                 let mut scratch = shell.scratch.borrow_mut();
                 match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
                     Poll::Pending => break Poll::Pending,
-                    Poll::Ready(Ok(0)) => engine.source_ended(key),
+                    Poll::Ready(Ok(0)) => match secured {
+                        None => engine.source_ended(key),
+                        Some(secured) => secured.cut(&mut engine, key, shell.clock.monotonic()),
+                    },
                     Poll::Ready(Ok(bytes)) => {
                         let now = shell.clock.now();
-                        engine.source_receive(key, scratch.get(..bytes).unwrap_or_default(), now);
+                        let bytes = scratch.get(..bytes).unwrap_or_default();
+                        match secured {
+                            None => engine.source_receive(key, bytes, now),
+                            Some(secured) => {
+                                secured.receive(&mut engine, key, bytes, &mut shell.plain.borrow_mut(), now);
+                            }
+                        }
                     }
                     Poll::Ready(Err(_)) => break Poll::Ready(End::Gone),
                 }
@@ -103,7 +121,36 @@ fn serve(
     finish(shell, key, &mut engine, end)
 }
 
-fn finish(shell: &Rc<Shell>, key: Key, engine: &mut crate::delivery::engine::Engine, end: Poll<End>) -> Poll<End> {
+/// What became of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// There is none left.
+    All,
+    /// The socket takes no more for now.
+    Stuck,
+    /// The socket is of no use any more.
+    Gone,
+}
+
+/// Writes the acks that there are.
+fn write(engine: &mut Engine, key: Key, stream: &mut TcpStream, now: Time, cx: &mut Context<'_>) -> Written {
+    loop {
+        let output = engine.source_output(key);
+        if output.is_empty() {
+            return Written::All;
+        }
+        match Pin::new(&mut *stream).poll_write(cx, output) {
+            Poll::Ready(Ok(bytes)) => engine.source_wrote(key, bytes),
+            Poll::Ready(Err(_)) => return Written::Gone,
+            Poll::Pending => {
+                engine.source_stuck(key, now);
+                return Written::Stuck;
+            }
+        }
+    }
+}
+
+fn finish(shell: &Rc<Shell>, key: Key, engine: &mut Engine, end: Poll<End>) -> Poll<End> {
     shell.carry_out_for(engine, Some(Wake::Source(key)));
     end
 }

@@ -57,3 +57,8 @@ impl RateLimit {
         if self.left_out == 0 || !is_over { None } else { self.allow(now) }
     }
 }
+
+/// Ends a limited line with the number of lines that were left out before it.
+pub fn more(left_out: u64) -> String {
+    if left_out == 0 { String::new() } else { format!(" ({left_out} more such lines were left out)") }
+}

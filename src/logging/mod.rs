@@ -17,7 +17,7 @@ use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, span};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::model::{LogFormat, LogLevel, Logging};
-pub use limit::RateLimit;
+pub use limit::{RateLimit, more};
 use writer::Sink;
 
 /// Names of the loggers, as `logging.levels` takes them: `tracing::info!(target: logging::SERVER, ...)`.

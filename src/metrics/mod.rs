@@ -25,6 +25,20 @@ pub struct Counters {
     pub acked_overload: u64,
     /// Records acked 0 without a delivery, on purpose.
     pub skipped: u64,
+    /// Versions that were acked 0 without a delivery, since a newer one was delivered.
+    pub stale: u64,
+    /// Of these, updates that do not have the complete record (`bin-policy`).
+    pub stale_updates: u64,
+    /// Versions that were acked 0 with a newer one that stood for them (`coalesce-waiting`).
+    pub coalesced: u64,
+    /// Versions that had to wait for one before them.
+    pub ordered_waits: u64,
+    /// Versions that were answered 11, since a newer one has to come again, or too many versions or records wait.
+    pub ordered_refused: u64,
+    /// Records without a last-update time, which cannot be ordered.
+    pub unordered: u64,
+    /// Records that were handed to the executor that orders them.
+    pub handed_over: u64,
     /// Frames whose content was bad.
     pub content_faults: u64,
     /// Records whose handling panicked: a defect of this program, answered 11.
@@ -65,10 +79,26 @@ pub struct Counters {
     pub refused: u64,
     /// Records whose source was gone before they were dispatched.
     pub orphaned: u64,
+    /// Times that a URL asked to be left alone (`Retry-After`).
+    pub waits: u64,
+    /// Times that a URL became unhealthy for this executor, found by its records or by probes.
+    pub urls_unhealthy: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
     /// Connections to destinations that were opened.
     pub connections_opened: u64,
     /// Connections to destinations that could not be opened.
     pub connections_failed: u64,
+    /// Connections that were replaced by new ones because they were too old, or their address was outdated.
+    pub connections_replaced: u64,
+    /// Connections that were given up because another executor wanted their place.
+    pub connections_given_up: u64,
+    /// Connections that ended because their peer answered neither a PING nor anything else.
+    pub connections_silent: u64,
+    /// HTTP/2 PINGs that were sent.
+    pub pings: u64,
     /// Times that a source had to wait for room.
     pub pauses: u64,
     /// Values and names that no format could express as they were.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::model::{Batching, BinTransforms, Format, Routing, Rules};
+use crate::config::model::{Batching, BinTransforms, Format, RecordOrdering, Routing, Rules};
 
 /// Names a [`Profile`] of a [`ProfileTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +27,8 @@ pub struct Profile {
     pub transforms: Option<usize>,
     /// Batching, if it is switched on.
     pub batching: Option<Batching>,
+    /// Ordering, if it is switched on.
+    pub ordering: Option<RecordOrdering>,
 }
 
 /// Profiles by port, namespace and set.
@@ -64,7 +66,7 @@ struct Seen {
 }
 
 /// The blocks that a profile is made of.
-type Origin = (Option<*const Routing>, usize, Option<usize>, Option<*const Batching>);
+type Origin = (Option<*const Routing>, usize, Option<usize>, Option<*const Batching>, Option<*const RecordOrdering>);
 
 impl ProfileTable {
     /// Resolves every combination that the rules name; the configuration bounds their number.
@@ -118,9 +120,12 @@ impl ProfileTable {
         let transforms = resolved.bin_transforms.map(|(_, it)| place(&mut self.transforms, &mut seen.transforms, it));
         let routing = resolved.routing.map(|(_, routing)| routing);
         let batching = resolved.batching.map(|(_, batching)| batching).filter(|batching| batching.enabled);
-        let origin = (routing.map(std::ptr::from_ref), format, transforms, batching.map(std::ptr::from_ref));
+        let ordering = resolved.ordering.map(|(_, ordering)| ordering).filter(|ordering| ordering.enable);
+        let pointers = (batching.map(std::ptr::from_ref), ordering.map(std::ptr::from_ref));
+        let origin = (routing.map(std::ptr::from_ref), format, transforms, pointers.0, pointers.1);
         *seen.profiles.entry(origin).or_insert_with(|| {
-            let profile = Profile { routing: routing.cloned(), format, transforms, batching: batching.cloned() };
+            let (routing, batching) = (routing.cloned(), batching.cloned());
+            let profile = Profile { routing, format, transforms, batching, ordering: ordering.copied() };
             self.profiles.push(profile);
             ProfileId(u32::try_from(self.profiles.len() - 1).unwrap_or(u32::MAX))
         })

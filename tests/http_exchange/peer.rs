@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use ringpost::config::model::{Headers, Protocol, Url};
+use ringpost::config::model::{Headers, Protocol, Scheme, Url};
 use ringpost::http::{Exchange, ExchangeLimits, FailureKind, Outcome, Processed, Request, Target, Ticket};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -74,7 +74,7 @@ pub struct Connection {
 
 impl Connection {
     pub fn with(limits: ExchangeLimits) -> Connection {
-        let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
+        let url = Url { scheme: Scheme::Http, host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
         let target = Rc::new(Target::new(&url, &Headers::default()).unwrap());
         let exchange = Exchange::new(Protocol::Http2, target, limits);
         Connection { exchange, pending: Vec::new(), greeted: false, next: 0 }

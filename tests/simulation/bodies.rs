@@ -1,6 +1,6 @@
 //! What a destination reads in a request: head and body, without a line of the connector's own code.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use ringpost::config::model::{Header, HeaderValue};
 
@@ -11,6 +11,8 @@ use super::settings::{Layout, Shape};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     pub frame: u64,
+    /// As text.
+    pub digest: String,
     pub shape: Shape,
     pub namespace: String,
     pub set: String,
@@ -23,6 +25,8 @@ pub struct Body {
     pub gzip: bool,
     /// Bytes before it was compressed.
     pub plain: usize,
+    /// gzip makes it smaller; what it does not goes as it is.
+    pub shrinks: bool,
     pub layout: Layout,
     pub items: Vec<Item>,
 }
@@ -44,17 +48,29 @@ pub fn read(body: &[u8]) -> Option<Body> {
         _ => (Layout::One, vec![serde_json::from_slice(plain).ok()?]),
     };
     let items = values.iter().map(item).collect::<Option<Vec<_>>>()?;
-    (!items.is_empty()).then_some(Body { gzip, plain: plain.len(), layout, items })
+    let shrinks = gzip || zipped(plain)? < plain.len();
+    (!items.is_empty()).then_some(Body { gzip, plain: plain.len(), shrinks, layout, items })
+}
+
+/// Bytes of a body as the connector would compress it.
+fn zipped(plain: &[u8]) -> Option<usize> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(2));
+    encoder.write_all(plain).ok()?;
+    Some(encoder.finish().ok()?.len())
 }
 
 /// The record of one JSON object; checks that its value is that of its digest.
 fn item(value: &serde_json::Value) -> Option<Item> {
     let text = |value: &serde_json::Value| Some(value.as_str()?.to_owned());
-    let number = |digest: &str| frames::frame_of(&base64_simd::STANDARD.decode_to_vec(digest).ok()?);
+    let number = |digest: &str, generation: Option<&serde_json::Value>| {
+        let digest = base64_simd::STANDARD.decode_to_vec(digest).ok()?;
+        frames::frame_by(&digest, generation.and_then(serde_json::Value::as_u64))
+    };
     let members = value.as_object()?;
     if let Some(key) = members.get("key") {
         let is_write = members.get("msg")?.as_str()? == "write";
-        let frame = number(key.get(2)?.as_str()?)?;
+        let digest = text(key.get(2)?)?;
+        let frame = number(&digest, members.get("gen"))?;
         if is_write {
             let bins = members.get("bins")?.as_array()?;
             let bin = bins.iter().find(|bin| bin.get("name").is_some_and(|name| name == "f"))?;
@@ -62,16 +78,18 @@ fn item(value: &serde_json::Value) -> Option<Item> {
         }
         let set = key.get(1)?;
         let set = if set.is_null() { String::new() } else { text(set)? };
-        return Some(Item { frame, shape: Shape::Typed, namespace: text(key.get(0)?)?, set, is_write });
+        return Some(Item { frame, digest, shape: Shape::Typed, namespace: text(key.get(0)?)?, set, is_write });
     }
     let (name, metadata) = members.iter().find(|(name, _)| *name == "metadata" || *name == "m")?;
-    let frame = number(metadata.get("digest")?.as_str()?)?;
+    let digest = text(metadata.get("digest")?)?;
+    let frame = number(&digest, metadata.get("gen"))?;
     let is_write = metadata.get("msg")?.as_str()? == "write";
     if is_write && members.get("f")?.as_u64()? != frame {
         return None;
     }
     let set = metadata.get("set").map_or(Some(String::new()), text)?;
-    Some(Item { frame, shape: Shape::Flat(name.clone()), namespace: text(metadata.get("namespace")?)?, set, is_write })
+    let (shape, namespace) = (Shape::Flat(name.clone()), text(metadata.get("namespace")?)?);
+    Some(Item { frame, digest, shape, namespace, set, is_write })
 }
 
 /// The value of a header in an HTTP/1.1 head.
@@ -87,7 +105,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 pub fn check_head(head: &str, body: &Body, headers: &[Header]) -> Option<String> {
     let kind = if body.layout == Layout::Lines { "application/x-ndjson" } else { "application/json" };
     let digest = match body.items.as_slice() {
-        [one] => Some(base64_simd::STANDARD.encode_to_string(frames::digest(one.frame))),
+        [one] => Some(one.digest.clone()),
         _ => None,
     };
     let fixed = [

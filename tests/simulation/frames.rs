@@ -1,5 +1,6 @@
 //! XDR frames as a node sends them, by the public wire format alone. A digest names its frame, so that each sending
-//! of a record can be told apart; a node would repeat the digest, which the connector does not look at.
+//! of a record can be told apart; a node would repeat the digest. Where records are ordered, the digest names a key, and the
+//! generation the frame.
 
 use std::io::Write;
 
@@ -38,6 +39,27 @@ pub fn digest(frame: u64) -> [u8; 20] {
     digest
 }
 
+/// Which record a frame is of, where that matters, and its last-update time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    pub key: u64,
+    pub lut: u64,
+}
+
+pub fn digest_of_key(key: u64) -> [u8; 20] {
+    let mut digest = [0x5A; 20];
+    digest[..8].copy_from_slice(&key.to_be_bytes());
+    digest
+}
+
+/// The frame that digest and generation name.
+pub fn frame_by(digest: &[u8], generation: Option<u64>) -> Option<u64> {
+    if digest.len() == 20 && digest[8..] == [0x5A; 12] {
+        return generation?.checked_sub(1);
+    }
+    frame_of(digest)
+}
+
 /// The frame that a digest names.
 pub fn frame_of(digest: &[u8]) -> Option<u64> {
     let number = u64::from_be_bytes(digest.first_chunk::<8>().copied()?);
@@ -51,28 +73,28 @@ pub fn frame_in(bytes: &[u8]) -> Option<u64> {
     frame_of(bytes.get(at.checked_sub(8)?..at + 12)?)
 }
 
-pub fn encode(frame: u64, class: Class, names: (&str, &str), out: &mut Vec<u8>) {
+pub fn encode(frame: u64, class: Class, names: (&str, &str), version: Option<Version>, out: &mut Vec<u8>) {
     match class {
-        Class::Write => message(frame, names, 12, false, out),
-        Class::Large(bytes) => message(frame, names, bytes, false, out),
-        Class::Skip => message(frame, (names.0, "<ERO~MRT"), 5, false, out),
-        Class::Delete => message(frame, names, 0, true, out),
+        Class::Write => message(frame, names, 12, (false, version), out),
+        Class::Large(bytes) => message(frame, names, bytes, (false, version), out),
+        Class::Skip => message(frame, (names.0, "<ERO~MRT"), 5, (false, None), out),
+        Class::Delete => message(frame, names, 0, (true, version), out),
         Class::Compressed => {
             let mut plain = Vec::new();
-            message(frame, names, 100, false, &mut plain);
+            message(frame, names, 100, (false, version), &mut plain);
             let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(&plain).unwrap();
             compressed(plain.len() as u64, &encoder.finish().unwrap(), out);
         }
         Class::Bad => {
             let start = out.len();
-            message(frame, names, 12, false, out);
+            message(frame, names, 12, (false, version), out);
             // More fields than there are.
             out[start + 27] += 9;
         }
         Class::BadBin => {
             let start = out.len();
-            message(frame, names, 12, false, out);
+            message(frame, names, 12, (false, version), out);
             // The last bin becomes a list of nothing that a list is made of.
             let particle = out.len() - (12 + 1 + 3);
             assert_eq!(out[start..][particle - start], 3);
@@ -100,21 +122,28 @@ fn header(kind: u8, size: usize, out: &mut Vec<u8>) {
     out[at + 1] = kind;
 }
 
-fn message(frame: u64, names: (&str, &str), text: usize, delete: bool, out: &mut Vec<u8>) {
+fn message(
+    frame: u64,
+    names: (&str, &str),
+    text: usize,
+    (delete, version): (bool, Option<Version>),
+    out: &mut Vec<u8>,
+) {
     let (namespace, set) = names;
     let mut body = Vec::with_capacity(text + 160);
     body.extend_from_slice(&[22, 0x10, if delete { 0x03 } else { 0x01 }, if delete { 0 } else { 0x10 }, 0, 0]);
-    body.extend_from_slice(&1u32.to_be_bytes());
+    let generation = if version.is_some() { frame as u32 + 1 } else { 1 };
+    body.extend_from_slice(&generation.to_be_bytes());
     body.extend_from_slice(&u32::MAX.to_be_bytes());
     body.extend_from_slice(&0u32.to_be_bytes());
     body.extend_from_slice(&(if set.is_empty() { 3u16 } else { 4 }).to_be_bytes());
     body.extend_from_slice(&(if delete { 0u16 } else { 2 }).to_be_bytes());
     field(0, namespace.as_bytes(), &mut body);
-    field(4, &digest(frame), &mut body);
+    field(4, &version.map_or(digest(frame), |version| digest_of_key(version.key)), &mut body);
     if !set.is_empty() {
         field(1, set.as_bytes(), &mut body);
     }
-    field(14, &500_000_000_000u64.to_be_bytes(), &mut body);
+    field(14, &version.map_or(500_000_000_000, |version| version.lut).to_be_bytes(), &mut body);
     if !delete {
         bin(b"f", 1, &frame.to_be_bytes(), &mut body);
         bin(b"t", 3, &vec![b'x'; text], &mut body);

@@ -50,9 +50,15 @@ fn setting(out: &mut Vec<u8>, name: u16, value: u32) {
 }
 
 /// `:status` as a literal without indexing (RFC 7541 section 6.2.2, static index 8).
-fn status_block(status: u16) -> Vec<u8> {
+///
+/// With `Retry-After` (static index 53), if it asks to wait.
+fn status_block(status: u16, wait: &str) -> Vec<u8> {
     let mut block = vec![0x08, 3];
     block.extend_from_slice(status.to_string().as_bytes());
+    if !wait.is_empty() {
+        block.extend_from_slice(&[0x0f, 53 - 15, wait.len() as u8]);
+        block.extend_from_slice(wait.as_bytes());
+    }
     block
 }
 
@@ -135,8 +141,10 @@ impl World {
                 if state.gone_above.is_none_or(|last| stream <= last) {
                     state.streams.insert(stream, Vec::new());
                 }
-                if flags & END_STREAM != 0 {
-                    self.ledger.violation("a request without a body".to_owned());
+                // Without a body: a probe. One for a record would be missed by the ledger.
+                if flags & END_STREAM != 0 && state.streams.remove(&stream).is_some() {
+                    state.waiting.insert(stream, None);
+                    self.probed(server, stream);
                 }
             }
             kind::CONTINUATION | kind::SETTINGS | kind::PING | kind::WINDOW_UPDATE | kind::GOAWAY => {}
@@ -172,7 +180,7 @@ impl World {
     }
 
     pub fn http2_react(&mut self, server: usize, stream: u32, request: Option<usize>, reaction: Reaction) {
-        let with_body = self.random.chance(30);
+        let with_body = self.random.chance(30) && request.is_some();
         let entry = &mut self.servers[server];
         let Some(state) = entry.http2.as_mut() else { return };
         if state.waiting.remove(&stream).is_none() {
@@ -189,7 +197,7 @@ impl World {
                 self.http2_go_away(server, last);
             }
             Reaction::Cut => {
-                entry.send(&frame(kind::HEADERS, END_HEADERS, stream, &status_block(200)));
+                entry.send(&frame(kind::HEADERS, END_HEADERS, stream, &status_block(200, "")));
                 entry.send(&frame(kind::RST_STREAM, 0, stream, &2u32.to_be_bytes()));
             }
             Reaction::End => self.server_close(server, with_body),
@@ -212,7 +220,8 @@ impl World {
 
     fn http2_answer(&mut self, server: usize, stream: u32, request: Option<usize>, status: u16, with_body: bool) {
         let flags = if with_body { END_HEADERS } else { END_HEADERS | END_STREAM };
-        let mut bytes = frame(kind::HEADERS, flags, stream, &status_block(status));
+        let wait = self.choose_wait(status);
+        let mut bytes = frame(kind::HEADERS, flags, stream, &status_block(status, wait));
         if with_body {
             bytes.extend(frame(kind::DATA, END_STREAM, stream, b"some text"));
         }

@@ -1,9 +1,11 @@
 //! The oracle: what was sent, what destinations did with it, which codes came back; and whether that fits together.
 
+use std::collections::BTreeMap;
+
 use ringpost::config::model::Header;
 
 use super::bodies::{self, Body};
-use super::frames::Class;
+use super::frames::{Class, Version};
 use super::scenario::Scenario;
 use super::settings::{Kind, Layout};
 
@@ -35,6 +37,8 @@ pub struct Frame {
     pub arrived: Option<u64>,
     /// Its line was handed out, and is in `rejected-file`.
     pub line: Option<bool>,
+    /// Where records are ordered.
+    pub version: Option<Version>,
 }
 
 /// One record of the source.
@@ -47,6 +51,16 @@ pub struct Record {
     pub poison: bool,
     /// The node forgets it.
     pub done: bool,
+    pub version: Option<Version>,
+}
+
+/// A version that is acked.
+#[derive(Debug, Clone, Copy)]
+struct Acked {
+    lut: u64,
+    /// When.
+    at: u64,
+    frame: usize,
 }
 
 /// A whole request that arrived.
@@ -73,6 +87,20 @@ pub struct Tally {
     /// Lines in `rejected-file`.
     pub lines: u64,
     pub zipped: u64,
+    /// Probes that arrived.
+    pub probes: u64,
+    /// Times that an engine took notice of a Retry-After.
+    pub waits: u64,
+    /// Connections that were replaced, given to another engine, or lost for want of an answer.
+    pub replaced: u64,
+    pub given_up: u64,
+    pub silent: u64,
+    /// By the engines' own counts: versions that were not sent, that stood for others, that waited; frames that were handed
+    /// over.
+    pub stale: u64,
+    pub coalesced: u64,
+    pub waited: u64,
+    pub handed: u64,
 }
 
 impl Tally {
@@ -88,6 +116,21 @@ impl Tally {
         self.refused += other.refused;
         self.lines += other.lines;
         self.zipped += other.zipped;
+        self.probes += other.probes;
+        self.waits += other.waits;
+        self.replaced += other.replaced;
+        self.given_up += other.given_up;
+        self.silent += other.silent;
+        self.stale += other.stale;
+        self.coalesced += other.coalesced;
+        self.waited += other.waited;
+        self.handed += other.handed;
+    }
+
+    pub fn count_connections(&mut self, counters: &ringpost::metrics::Counters) {
+        self.replaced += counters.connections_replaced;
+        self.given_up += counters.connections_given_up;
+        self.silent += counters.connections_silent;
     }
 }
 
@@ -111,6 +154,10 @@ pub struct Ledger {
     pub requests: Vec<Request>,
     pub violations: Vec<String>,
     pub tally: Tally,
+    /// Last-update times that were given out, by key.
+    luts: BTreeMap<u64, u64>,
+    /// Acked versions by key.
+    acked: BTreeMap<u64, Vec<Acked>>,
 }
 
 impl Ledger {
@@ -130,19 +177,56 @@ impl Ledger {
             requests: Vec::new(),
             violations: Vec::new(),
             tally: Tally::default(),
+            luts: BTreeMap::new(),
+            acked: BTreeMap::new(),
         }
     }
 
-    pub fn new_record(&mut self, class: Class, kind: usize, poison: bool) -> usize {
-        self.records.push(Record { class, kind, poison, done: false });
+    /// `late`: so many updates of its key were seen before it that came after it.
+    pub fn new_record(&mut self, class: Class, kind: usize, poison: bool, key: Option<u64>, late: u64) -> usize {
+        let version = key.map(|key| {
+            let last = self.luts.entry(key).or_insert(1_000);
+            *last += 1;
+            Version { key, lut: *last - late }
+        });
+        self.records.push(Record { class, kind, poison, done: false, version });
         self.records.len() - 1
     }
 
     pub fn new_frame(&mut self, record: usize, link: usize) -> usize {
-        let class = self.records[record].class;
+        let Record { class, version, .. } = self.records[record];
         let deliveries = vec![Delivery::default(); self.destinations.len()];
-        self.frames.push(Frame { record, class, link, code: None, deliveries, arrived: None, line: None });
+        self.frames.push(Frame { record, class, link, code: None, deliveries, arrived: None, line: None, version });
         self.frames.len() - 1
+    }
+
+    /// Whether versions of both frames are compared with each other: they go to the same destinations.
+    fn are_compared(&self, frame: usize, other: usize) -> bool {
+        let (one, two) = (self.kind(frame), self.kind(other));
+        let same = one.settings.destinations == two.settings.destinations;
+        one.settings.ordered && two.settings.ordered && same
+    }
+
+    /// A newer version of its record was delivered everywhere.
+    fn is_stale(&self, frame: usize) -> bool {
+        let Some(version) = self.frames[frame].version else { return false };
+        let destinations = &self.kind(frame).settings.destinations;
+        let stands_for_it = |(number, other): (usize, &Frame)| {
+            other.version.is_some_and(|other| other.key == version.key && other.lut >= version.lut)
+                && number != frame
+                && self.kind(number).settings.destinations == *destinations
+                && destinations.iter().all(|index| other.deliveries[*index].successes > 0)
+        };
+        self.kind(frame).settings.ordered && self.frames.iter().enumerate().any(stands_for_it)
+    }
+
+    /// A version that arrived after a newer one was acked is not sent.
+    fn order_fault(&self, frame: usize) -> Option<String> {
+        let (version, arrived) = self.frames[frame].version.zip(self.frames[frame].arrived)?;
+        let overtakes =
+            |acked: &&Acked| acked.lut > version.lut && acked.at < arrived && self.are_compared(frame, acked.frame);
+        let newer = self.acked.get(&version.key)?.iter().find(overtakes)?;
+        Some(format!("{version:?} arrived at {arrived}, and {newer:?} before it"))
     }
 
     pub fn kind(&self, frame: usize) -> &Kind {
@@ -156,7 +240,7 @@ impl Ledger {
     }
 
     /// A code for `frame`, the oldest one of its connection without one.
-    pub fn acked(&mut self, frame: usize, code: u8) {
+    pub fn acked(&mut self, frame: usize, code: u8, now: u64) {
         let before = self.frames[frame].code.replace(code);
         let class = self.frames[frame].class;
         if before.is_some() {
@@ -177,6 +261,9 @@ impl Ledger {
             let record = self.frames[frame].record;
             self.records[record].done = true;
         }
+        if let (0, Some(Version { key, lut })) = (code, self.frames[frame].version) {
+            self.acked.entry(key).or_default().push(Acked { lut, at: now, frame });
+        }
     }
 
     /// Why a frame may not have this code, as far as everybody knows up to now.
@@ -193,6 +280,7 @@ impl Ledger {
             11 => None,
             0 if is_skipped => None,
             0 if entry.class.is_bad() => Some("it cannot be delivered".to_owned()),
+            0 if self.is_stale(frame) => None,
             0 => deliveries()
                 .find(|(_, delivery)| delivery.successes == 0)
                 .map(|(index, _)| format!("G1: destination {index} never answered it with success")),
@@ -255,7 +343,7 @@ impl Ledger {
             return Some(format!("it has {} records, more than {}", frames.len(), first.max_records));
         }
         let compressed = self.destinations[destination].gzip_above.is_some_and(|above| body.plain as u64 > above);
-        if body.gzip != compressed {
+        if body.gzip != (compressed && body.shrinks) {
             return Some(format!("of its {} bytes, gzip is {}", body.plain, body.gzip));
         }
         for (at, (frame, item)) in frames.iter().zip(&body.items).enumerate() {
@@ -268,6 +356,15 @@ impl Ledger {
             }
             if !kind.settings.destinations.contains(&destination) {
                 return Some(format!("frame {frame} is not routed to it"));
+            }
+            if let Some(fault) = self.order_fault(*frame) {
+                return Some(format!("frame {frame} comes too late: {fault}"));
+            }
+            let key = |frame: &usize| self.frames[*frame].version.map(|version| version.key);
+            if kind.settings.ordered
+                && frames[..at].iter().any(|other| key(other).is_some() && key(other) == key(frame))
+            {
+                return Some(format!("frame {frame} is of a record that is there already"));
             }
             let class = self.frames[*frame].class;
             let is_delete = class == Class::Delete;

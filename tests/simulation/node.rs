@@ -149,7 +149,7 @@ impl World {
             4 => {
                 // The start of a frame, and then nothing.
                 let mut half = Vec::new();
-                frames::encode(u64::MAX, Class::Write, NAMES[0], &mut half);
+                frames::encode(u64::MAX, Class::Write, NAMES[0], None, &mut half);
                 let cut = self.random.size(1, half.len() - 1);
                 self.nodes[node].out.extend_from_slice(&half[..cut]);
                 self.nodes[node].manner = Manner::Silent;
@@ -189,7 +189,8 @@ impl World {
             let entry = &mut self.nodes[node];
             let before = entry.out.len();
             let names = (kind.namespace, kind.set);
-            frames::encode(frame as u64, self.ledger.records[record].class, names, &mut entry.out);
+            let (class, version) = (self.ledger.records[record].class, self.ledger.frames[frame].version);
+            frames::encode(frame as u64, class, names, version, &mut entry.out);
             entry.produced += (entry.out.len() - before) as u64;
             entry.ends.push_back((entry.produced, frame));
             entry.outstanding.push_back(frame);
@@ -219,7 +220,10 @@ impl World {
         let name = if self.random.chance(60) { node % NAMES.len() } else { self.random.size(0, NAMES.len() - 1) };
         let kind = self.nodes[node].port * NAMES.len() + name;
         let poison = self.random.chance(self.scenario.poison);
-        Some(self.ledger.new_record(class, kind, poison))
+        let key = self.scenario.keys.map(|keys| name as u64 * 1_000 + self.random.below(keys));
+        // Most come in the order of their updates.
+        let late = if self.random.chance(20) { self.random.below(3) } else { 0 };
+        Some(self.ledger.new_record(class, kind, poison, key.filter(|_| class.is_delivered()), late))
     }
 
     /// Writes in pieces that nobody can foresee.
@@ -293,7 +297,7 @@ impl World {
                 return self.ledger.violation(format!("node {node} got code {code} for no frame"));
             };
             self.log("ack", [node as u64, frame as u64, u64::from(code)]);
-            self.ledger.acked(frame, code);
+            self.ledger.acked(frame, code, self.now);
             self.nodes[node].last_ack = self.now;
             let record = self.ledger.frames[frame].record;
             if !self.ledger.records[record].done {

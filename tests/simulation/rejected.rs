@@ -88,7 +88,7 @@ impl World {
         let record = &self.ledger.records[entry.record];
         let mut expected = Vec::new();
         let kind = &self.ledger.kinds[record.kind];
-        frames::encode(frame as u64, entry.class, (kind.namespace, kind.set), &mut expected);
+        frames::encode(frame as u64, entry.class, (kind.namespace, kind.set), entry.version, &mut expected);
         (expected == bytes).then_some(frame)
     }
 }

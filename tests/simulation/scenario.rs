@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, Limits, LogFormat, Logging,
-    Protocol, Rejected, Service, StatusSet, Url,
+    Config, ContentErrors, Cores, Destination, Executors, Header, HeaderValue, Headers, HealthCheck, Limits, LogFormat,
+    Logging, ProbeMethod, Protocol, Rejected, Scheme, Service, StatusSet, Url,
 };
 
 use super::random::Random;
@@ -44,6 +44,8 @@ pub struct Scenario {
     /// Percent of a node's steps that do something unkind.
     pub unkind: u64,
     pub hpack_pauses: bool,
+    /// Different records of each namespace and set, if any records are ordered.
+    pub keys: Option<u64>,
 }
 
 impl Scenario {
@@ -53,7 +55,9 @@ impl Scenario {
         let destinations: Vec<Destination> = (0..random.size(1, 3)).map(|index| destination(index, random)).collect();
         let large = random.pick(&[500, 4_000, 40_000, 150_000]);
         let batches = random.chance(75);
-        let draw = Draw { destinations: destinations.len(), batches, levels: random.chance(60), large: large > 4_000 };
+        let ordering = random.chance(50).then(|| random.chance(40));
+        let (levels, large_ones) = (random.chance(60), large > 4_000);
+        let draw = Draw { destinations: destinations.len(), batches, levels, large: large_ones, ordering };
         let rules = draw.rules(random);
         let kept = random.chance(60);
         let deadline = random.between(1_000, 3_000);
@@ -70,7 +74,9 @@ impl Scenario {
                 addresses: Vec::new(),
                 ports: PORTS.to_vec(),
                 max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
+                tls: None,
                 socket_receive_buffer_bytes: None,
+                allowed_networks: Vec::new(),
             },
             rules,
             content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
@@ -88,7 +94,9 @@ impl Scenario {
         };
         let heal_at = SECOND + random.between(2_000, 8_000) * MS;
         let drain_all_at = random.chance(30).then(|| SECOND + random.between(200, 6_000) * MS);
-        let drain_one_at = (engines > 1 && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
+        // An executor that owns records of others does not end before them.
+        let drain_one_at =
+            (engines > 1 && ordering.is_none() && random.chance(30)).then(|| SECOND + random.between(200, 6_000) * MS);
         Scenario {
             kinds: settings::kinds(&config.rules),
             batches,
@@ -107,13 +115,32 @@ impl Scenario {
             poison: random.pick(&[3, 10, 40]),
             unkind: random.pick(&[0, 1, 3, 8]),
             hpack_pauses: random.chance(50),
+            keys: ordering.map(|_| random.pick(&[1, 5, 50])),
         }
+    }
+}
+
+fn health(random: &mut Random) -> HealthCheck {
+    HealthCheck {
+        enabled: random.chance(60),
+        interval: Duration::from_millis(random.pick(&[200, 1_000, 3_000, 5_000_000])),
+        call_timeout: Duration::from_millis(random.between(50, 500)),
+        healthy_threshold: random.pick(&[1, 2, 3]),
+        unhealthy_threshold: random.pick(&[1, 2, 3, 5]),
+        path: random.chance(30).then(|| "/health?a=b".to_owned()),
+        method: random.pick(&[ProbeMethod::Get, ProbeMethod::Head, ProbeMethod::Options]),
+        success: random.chance(30).then(StatusSet::successful),
     }
 }
 
 fn destination(index: usize, random: &mut Random) -> Destination {
     let urls = (0..random.size(1, 2))
-        .map(|url| Url { host: format!("d{index}u{url}.test"), port: 80, path: "/records".to_owned() })
+        .map(|url| Url {
+            scheme: Scheme::Http,
+            host: format!("d{index}u{url}.test"),
+            port: 80,
+            path: "/records".to_owned(),
+        })
         .collect();
     let mut permanent = StatusSet::empty();
     if random.chance(50) {
@@ -133,6 +160,7 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         protocol: if random.chance(50) { Protocol::Http1 } else { Protocol::Http2 },
         call_timeout: Duration::from_millis(random.between(100, 800)),
         connect_timeout: Duration::from_millis(random.between(50, 300)),
+        connection_ttl: random.chance(50).then(|| Duration::from_millis(random.pick(&[1, 200, 1_000, 4_000]))),
         max_connections_per_endpoint: random.pick(&[1, 2, 8]),
         max_request_queued_per_endpoint: random.pick(&[1, 5, 50, 1_000]),
         http2_max_concurrent_streams: random.pick(&[1, 4, 100]),
@@ -140,5 +168,8 @@ fn destination(index: usize, random: &mut Random) -> Destination {
         permanent,
         gzip_above: random.chance(40).then(|| random.pick(&[0, 300, 2_000])),
         headers: Headers { digest: true, list },
+        health: health(random),
+        retry_after_cap: Duration::from_millis(random.pick(&[0, 500, 3_000])),
+        tls: None,
     }
 }

@@ -9,8 +9,9 @@ use ringpost::time::Time;
 use super::bodies;
 use super::http2::Http2;
 use super::ledger::Request;
+use super::mail::LONGEST_MAIL;
 use super::pipe::Read;
-use super::scenario::MS;
+use super::scenario::{MS, SECOND};
 use super::world::{Event, Far, World};
 
 /// How an endpoint behaves for a while.
@@ -138,6 +139,10 @@ pub struct Server {
     frozen: bool,
     pub closed: bool,
     close_when_written: bool,
+    /// HTTP/1.1: the probe that is being looked at is HEAD.
+    is_head: bool,
+    /// HTTP/1.1: seconds that the last answer asked to wait.
+    pub told: Option<u64>,
     /// HTTP/1.1: an answer was given on this connection before.
     answered: bool,
     /// HTTP/1.1: the request that is being looked at.
@@ -196,6 +201,7 @@ impl World {
             return self.carry_out(index);
         }
         engine.connection_opened(connect.connection, now);
+        self.reached.insert((index, self.endpoints[connect.endpoint].destination));
         let server = self.servers.len();
         let link = self.add_link(index, connect.connection, Far::Server(server));
         let frozen = self.endpoints[connect.endpoint].mode == Mode::Freezing && self.random.chance(70);
@@ -211,6 +217,8 @@ impl World {
             frozen,
             closed: false,
             close_when_written: false,
+            is_head: false,
+            told: None,
             answered: false,
             current: None,
             http2,
@@ -355,7 +363,7 @@ impl World {
         let (mode, call_timeout) = (entry.mode, entry.call_timeout);
         let quick = self.random.between(0, 3_000) * 10_000;
         let success = self.random.pick(&[200, 201, 204]);
-        let error = self.random.pick(&[500, 503, 404, 301, 429, 422]);
+        let error = self.random.pick(&[500, 503, 404, 301, 429, 429, 422]);
         match mode {
             Mode::Good | Mode::Refusing | Mode::Hanging => (Reaction::Status(success), quick),
             Mode::Slow => (Reaction::Status(success), self.random.below(2 * call_timeout)),
@@ -387,6 +395,7 @@ impl World {
         let endpoint = self.servers[server].endpoint;
         let destination = self.endpoints[endpoint].destination;
         let request = self.ledger.requested(bodies::read(body), head, destination);
+        self.check_reached(server, request);
         let (mut reaction, delay) = self.choose_reaction(endpoint);
         // Now and then a destination is in a better mood.
         if let Some(request) = request
@@ -411,6 +420,10 @@ impl World {
             let input = &self.servers[server].input;
             let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") else { return };
             let text = String::from_utf8_lossy(&input[..head]).into_owned();
+            if !text.starts_with("POST ") {
+                self.http1_probed(server, &text);
+                continue;
+            }
             let length = text
                 .to_ascii_lowercase()
                 .lines()
@@ -428,8 +441,31 @@ impl World {
             }
             let request = self.server_requested(server, 0, Some(&text), &body);
             self.check_dead(server, request);
+            self.check_wait(server);
             self.servers[server].current = Some(request);
         }
+    }
+
+    /// A probe, which has no body, and nothing of a record.
+    fn http1_probed(&mut self, server: usize, head: &str) {
+        let entry = &mut self.servers[server];
+        entry.input.drain(..head.len() + 4);
+        entry.is_head = head.starts_with("HEAD ");
+        let lower = head.to_ascii_lowercase();
+        if entry.current.is_some() || ["content-", "aerospike-", "x-ns", "x-op"].iter().any(|it| lower.contains(it)) {
+            return self.ledger.violation(format!("a probe on a busy connection, or with too much in it: {head}"));
+        }
+        entry.current = Some(None);
+        self.probed(server, 0);
+    }
+
+    /// A probe came; its reaction is due later.
+    pub fn probed(&mut self, server: usize, stream: u32) {
+        let endpoint = self.servers[server].endpoint;
+        self.ledger.tally.probes += 1;
+        let (reaction, delay) = self.choose_reaction(endpoint);
+        self.log("probe", [server as u64, u64::from(stream), delay]);
+        self.after(delay, Event::Act(server, Act::React { stream, request: None, reaction }));
     }
 
     /// A record whose connection had gone when its request was begun was not to be sent any more.
@@ -437,15 +473,63 @@ impl World {
         let began = self.links[self.servers[server].link].request_began;
         let (Some(request), Some(began)) = (request, began) else { return };
         let Request { destination, ref frames } = self.ledger.requests[request];
+        // The executor that has the record is told by a parcel.
+        let told = if self.scenario.keys.is_some() && self.engines.len() > 1 { LONGEST_MAIL } else { 0 };
         let is_dead = |frame: &&usize| {
             let frame = &self.ledger.frames[**frame];
             // A request that is repeated may say what it said before.
             let is_first = frame.deliveries[destination].requests == 1;
-            is_first && self.links[frame.link].gone_at.is_some_and(|gone| gone < began)
+            is_first && self.links[frame.link].gone_at.is_some_and(|gone| gone + told < began)
         };
         let dead: Vec<usize> = frames.iter().filter(is_dead).copied().collect();
         if !dead.is_empty() {
             let text = format!("frames {dead:?} were sent although their connections had gone, with {frames:?}");
+            self.ledger.violation(text);
+        }
+    }
+
+    /// What `Retry-After` says in an answer; empty: it is not there.
+    pub fn choose_wait(&mut self, status: u16) -> &'static str {
+        if matches!(status, 429 | 503) { self.random.pick(&["", "0", "1", "1", "2", "2", "soon"]) } else { "" }
+    }
+
+    /// The engine takes notice of what a server's last answer asked for.
+    pub fn told_to_wait(&mut self, link: usize) {
+        let entry = &self.links[link];
+        let Far::Server(server) = entry.far else { return };
+        self.ledger.tally.waits += 1;
+        let (engine, server) = (entry.engine, &self.servers[server]);
+        let destination = &self.scenario.config.destinations[self.endpoints[server.endpoint].destination];
+        let cap = destination.retry_after_cap.as_nanos() as u64;
+        let Some(wait) = server.told.map(|seconds| (seconds * SECOND).min(cap)) else { return };
+        self.waits.insert((engine, server.endpoint), (self.now, self.now + wait));
+    }
+
+    /// How often the engine of a link took notice of such an answer.
+    pub fn waits_of(&self, link: usize) -> u64 {
+        self.engines[self.links[link].engine].as_ref().map_or(0, |engine| engine.counters().waits)
+    }
+
+    /// A record is sent nowhere before each of its destinations has a connection.
+    fn check_reached(&mut self, server: usize, request: Option<usize>) {
+        let engine = self.links[self.servers[server].link].engine;
+        let Some(request) = request.map(|request| &self.ledger.requests[request]) else { return };
+        let all = request.frames.iter().flat_map(|frame| &self.ledger.kind(*frame).settings.destinations);
+        if let Some(missing) = all.copied().find(|destination| !self.reached.contains(&(engine, *destination))) {
+            let text = format!("frames {:?} were sent before destination {missing} was reached", request.frames);
+            self.ledger.violation(text);
+        }
+    }
+
+    /// An engine that was asked to leave an endpoint alone begins no request there until it may.
+    fn check_wait(&mut self, server: usize) {
+        let Some(began) = self.links[self.servers[server].link].request_began else { return };
+        let key = (self.links[self.servers[server].link].engine, self.servers[server].endpoint);
+        if let Some((told, until)) = self.waits.get(&key).copied()
+            && told + MS < began
+            && began < until
+        {
+            let text = format!("{key:?} was told at {told} to wait until {until}, and began a request at {began}");
             self.ledger.violation(text);
         }
     }
@@ -475,7 +559,12 @@ impl World {
         };
         entry.current = None;
         entry.answered = true;
-        let connection = if last { "connection: close\r\n" } else { "" };
+        let close = if last { "connection: close\r\n" } else { "" };
+        let wait = self.choose_wait(status);
+        let entry = &mut self.servers[server];
+        let connection = if wait.is_empty() { close.to_owned() } else { format!("Retry-After: {wait}\r\n{close}") };
+        entry.told = wait.parse().ok();
+        let variant = if entry.is_head { 4 } else { variant };
         let answer = match variant {
             0 if status != 204 => {
                 format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n{connection}\r\n3\r\nabc\r\n0\r\n\r\n")

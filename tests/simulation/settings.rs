@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ringpost::config::model::{
-    BatchBody, Batching, Format, NamespaceRules, Overrides, PortRules, Routing, Rules, TextRules,
+    BatchBody, Batching, Format, NamespaceRules, Overrides, PortRules, RecordOrdering, Routing, Rules, TextRules,
 };
 
 use super::random::Random;
@@ -41,6 +41,8 @@ pub struct Settings {
     /// Layout of the body, and the most records in it.
     pub layout: Layout,
     pub max_records: usize,
+    /// One version of a record in flight.
+    pub ordered: bool,
 }
 
 /// Records that come on one port, of this namespace and set.
@@ -87,6 +89,7 @@ fn settings(rules: &Rules, port: u16, namespace: &str, set: &str) -> Settings {
         all.routing = level.routing.or(all.routing);
         all.format = level.format.or(all.format);
         all.batching = level.batching.or(all.batching);
+        all.ordering = level.ordering.or(all.ordering);
     }
     let destinations = match all.routing {
         Some(Routing::Destinations(list)) => list,
@@ -101,7 +104,7 @@ fn settings(rules: &Rules, port: u16, namespace: &str, set: &str) -> Settings {
         Some(batching) if batching.body == BatchBody::Array => (Layout::Array, batching.max_records as usize),
         Some(batching) => (Layout::Lines, batching.max_records as usize),
     };
-    Settings { destinations, shape, layout, max_records }
+    Settings { destinations, shape, layout, max_records, ordered: all.ordering.is_some_and(|ordering| ordering.enable) }
 }
 
 /// What a seed draws them with.
@@ -113,6 +116,8 @@ pub struct Draw {
     pub levels: bool,
     /// Records may be large.
     pub large: bool,
+    /// Whether there is any ordering, and whether it coalesces.
+    pub ordering: Option<bool>,
 }
 
 impl Draw {
@@ -125,6 +130,7 @@ impl Draw {
         if self.batches {
             top.batching = Some(self.batching(random));
         }
+        top.ordering = self.ordering.map(ordering);
         let mut rules = Rules { top, ..Rules::default() };
         if self.levels {
             rules.namespaces = vec![self.namespace("test", "t", random), self.namespace("other", "u", random)];
@@ -148,6 +154,10 @@ impl Draw {
             format: random.chance(40).then(|| if random.chance(50) { typed() } else { flat("m") }),
             bin_transforms: None,
             batching: (self.batches && random.chance(50)).then(|| self.batching(random)),
+            ordering: self
+                .ordering
+                .filter(|_| random.chance(20))
+                .map(|coalesce| RecordOrdering { enable: random.chance(50), ..ordering(coalesce) }),
         }
     }
 
@@ -175,6 +185,12 @@ impl Draw {
             body: if random.chance(50) { BatchBody::Array } else { BatchBody::NdJson },
         }
     }
+}
+
+fn ordering(coalesce_waiting: bool) -> RecordOrdering {
+    // Longer than any run, so that nothing is forgotten.
+    let ttl = Duration::from_secs(1_000);
+    RecordOrdering { enable: true, ttl, coalesce_waiting, max_entries: 100_000 }
 }
 
 fn flat(metadata_key: &str) -> Format {

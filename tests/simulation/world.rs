@@ -1,10 +1,11 @@
 //! Engines, their I/O as `src/io` does it, a fake clock and a fake network. Everything happens in one thread, in the
 //! order of the event queue; the hash of all events is the same whenever a seed is run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringpost::config::model::Destination;
 use ringpost::delivery::engine::{BUSY_TICK, Connect, Engine, IDLE_TICK, Input, SharedLimits, Wake};
+use ringpost::delivery::handover::Parcel;
 use ringpost::delivery::table::Key;
 use ringpost::time::{Now, Time};
 
@@ -36,6 +37,8 @@ pub enum Event {
     Act(usize, Act),
     /// The end of the writing of an engine's oldest line for `rejected-file`.
     LineWritten(usize),
+    /// The oldest parcel for this engine arrives.
+    Parcel(usize),
 }
 
 /// Who is at the other end of a link.
@@ -85,10 +88,20 @@ pub struct World {
     pub endpoints: Vec<Endpoint>,
     pub servers: Vec<Server>,
     pub lines: Vec<Lines>,
+    /// Parcels on their way to each engine, and from whom.
+    pub mail: Vec<VecDeque<(usize, Parcel)>>,
+    /// When the last of them arrives.
+    pub mail_at: Vec<u64>,
+    /// Engines that drain and have no connection any more.
+    rests: Vec<bool>,
     pub hash: u64,
     pub steps: u64,
     trace: bool,
     in_flight_bound: u64,
+    /// By engine and endpoint: when it was last asked over HTTP/1.1 to leave it alone, and until when.
+    pub waits: BTreeMap<(usize, usize), (u64, u64)>,
+    /// Engines, and destinations that they had a connection to.
+    pub reached: BTreeSet<(usize, usize)>,
 }
 
 impl World {
@@ -119,6 +132,9 @@ impl World {
             ledger: Ledger::new(&scenario),
             lines: engines.iter().map(|_| Lines::default()).collect(),
             drain_began: vec![None; engines.len()],
+            mail: engines.iter().map(|_| VecDeque::new()).collect(),
+            mail_at: vec![0; engines.len()],
+            rests: vec![false; engines.len()],
             engines,
             links: Vec::new(),
             tasks: BTreeMap::new(),
@@ -132,6 +148,8 @@ impl World {
             steps: 0,
             trace: std::env::var_os("RINGPOST_TRACE").is_some(),
             in_flight_bound: bound,
+            waits: BTreeMap::new(),
+            reached: BTreeSet::new(),
             scenario,
         };
         world.plan();
@@ -201,7 +219,7 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    fn time(&self) -> Time {
+    pub fn time(&self) -> Time {
         Time::from_nanos(self.now)
     }
 
@@ -220,6 +238,7 @@ impl World {
             Event::Mode(endpoint) => self.change_mode(endpoint),
             Event::Act(server, act) => self.server_act(server, act),
             Event::LineWritten(engine) => self.line_written(engine),
+            Event::Parcel(engine) => self.take_parcel(engine),
         }
     }
 
@@ -233,13 +252,19 @@ impl World {
         if counts.paused > 0 && counts.batches > 0 && counts.flights == 0 {
             self.ledger.violation(format!("sources wait for the room of records that wait in batches: {counts:?}"));
         }
+        if self.random.chance(1) {
+            self.move_one(index);
+        }
         let Some(engine) = self.engines[index].as_mut() else { return };
         let late = engine.drain_until().is_some_and(|until| until.as_nanos() + 2 * SECOND <= now.as_nanos());
         self.take_lines(index);
         self.carry_out(index);
         let sources =
             self.links.iter().any(|link| link.engine == index && !link.over && matches!(link.far, Far::Node(_)));
-        if drained && !sources {
+        self.rests[index] |= drained && !sources;
+        let hands_over = self.scenario.keys.is_some();
+        let may_end = |other: usize| self.engines[other].is_none() || self.rests[other] || !hands_over;
+        if self.rests[index] && (0..self.engines.len()).all(may_end) {
             return self.end_engine(index);
         }
         if late {
@@ -264,21 +289,6 @@ impl World {
         self.carry_out(index);
     }
 
-    /// The process's executor ends: what it still has is dropped with it.
-    fn end_engine(&mut self, index: usize) {
-        self.log("drained", [index as u64, 0, 0]);
-        let allowed = self.scenario.config.limits.drain.as_nanos() as u64 + 2 * SECOND + 200 * MS;
-        if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
-            self.ledger.violation(format!("engine {index} drained too late"));
-        }
-        self.engines[index] = None;
-        for link in 0..self.links.len() {
-            if self.links[link].engine == index && !self.links[link].over {
-                self.close_far_of(link);
-            }
-        }
-    }
-
     /// Does what the engine asks for after each call.
     pub fn carry_out(&mut self, index: usize) {
         let Some(engine) = self.engines[index].as_mut() else { return };
@@ -295,6 +305,7 @@ impl World {
         while let Some(connect) = engine.next_connect() {
             connects.push(connect);
         }
+        self.send_parcels(index);
         for connect in connects {
             self.connect(index, connect);
         }
@@ -346,7 +357,13 @@ impl World {
         match entry.far {
             Far::Node(_) if entry.lingers => self.linger(link),
             Far::Node(_) => self.serve_source(link),
-            Far::Server(_) => self.serve_connection(link),
+            Far::Server(_) => {
+                let waits = self.waits_of(link);
+                self.serve_connection(link);
+                if self.waits_of(link) > waits {
+                    self.told_to_wait(link);
+                }
+            }
         }
         self.carry_out(self.links[link].engine);
     }
@@ -465,7 +482,7 @@ impl World {
     }
 
     /// The other side learns that the engine's side is gone.
-    fn close_far_of(&mut self, link: usize) {
+    pub fn close_far_of(&mut self, link: usize) {
         let delay = self.jitter(link);
         let at = self.now + delay;
         let entry = &mut self.links[link];
@@ -577,5 +594,6 @@ impl World {
             let bound = self.in_flight_bound;
             self.ledger.violation(format!("{bytes} bytes are in flight, more than {bound}"));
         }
+        self.check_places();
     }
 }

@@ -14,6 +14,7 @@
 
 pub mod oracle;
 pub mod raw;
+pub mod tunnel;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -124,7 +125,12 @@ impl Settings {
         self.destinations.push(To {
             name: format!("d{}", self.destinations.len()),
             urls: sinks.iter().map(|sink| format!("http://{sink}/records")).collect(),
-            settings: vec![format!("protocol: {protocol}"), format!("max-connections-per-endpoint: {connections}")],
+            settings: vec![
+                format!("protocol: {protocol}"),
+                format!("max-connections-per-endpoint: {connections}"),
+                // A probe would be one more connection and request in every count.
+                "health-check: { enabled: false }".to_owned(),
+            ],
         });
         self
     }
@@ -222,7 +228,9 @@ impl Settings {
 pub fn spawn_in(folder: PathBuf, port: u16, change: impl FnOnce(&mut Command)) -> Process {
     let file = folder.join("ringpost.yml");
     let errors = std::fs::File::create(folder.join("stderr")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringpost"));
+    // Another build, such as a release build for runs that are long.
+    let program = std::env::var_os("RINGPOST_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_ringpost").into());
+    let mut command = Command::new(program);
     command.arg("run").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
     // SAFETY: prctl is safe to call between fork and exec. The connector must not outlive a killed test.
     unsafe {

@@ -1,5 +1,5 @@
 //! The two ends around a connector, and the ledger that compares them: an XDR [`source`], an HTTP [`sink`], a
-//! [`report`] with the oracle. Written once for `ringpost demo`, the end-to-end tests and `ringpost-bench`.
+//! [`report`] with the oracle, and a fault [`proxy`] for either side. Written once for `ringpost demo`, the end-to-end tests and `ringpost-bench`.
 //!
 //! It shares no code with the connector on purpose: it is the independent check of it. The XDR side is made from the
 //! public wire format alone.
@@ -8,9 +8,12 @@
 //! what it sent and which code came back, the sink what it answered; whoever was acked 0 without an answer of success
 //! is lost, and nothing else is.
 
+pub mod proxy;
 pub mod record;
 pub mod report;
 pub mod sink;
 pub mod source;
+pub mod tls;
+pub mod versions;
 
 mod clock;

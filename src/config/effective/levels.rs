@@ -1,10 +1,10 @@
-//! The four kinds of settings at each level: the top level in full, the others as far as the file gives them.
+//! The kinds of settings at each level: the top level in full, the others as far as the file gives them.
 
 use super::{Page, list, quoted};
 use crate::config::context::join;
 use crate::config::model::{
     BatchBody, Batching, BinSet, BinTransforms, Config, Format, InvalidUtf8, NameTransform, NamespaceRules, Overrides,
-    Routing, TextRules,
+    RecordOrdering, Routing, TextRules,
 };
 use crate::config::value::show_size;
 
@@ -74,6 +74,9 @@ fn overrides(page: &mut Page<'_>, depth: usize, path: &str, own: &Overrides, con
     }
     if let Some(own) = &own.batching {
         batching(page, depth, path, own);
+    }
+    if let Some(own) = &own.ordering {
+        ordering(page, depth, path, own);
     }
 }
 
@@ -197,4 +200,14 @@ pub fn batching(page: &mut Page<'_>, depth: usize, path: &str, batching: &Batchi
     page.setting(depth + 1, &[interval], key, &batching.interval.as_millis().to_string(), "");
     let body = if batching.body == BatchBody::NdJson { "ndjson" } else { "array" };
     page.one(depth + 1, &section, "body", body);
+}
+
+/// `record-ordering` of the level at `path`.
+pub fn ordering(page: &mut Page<'_>, depth: usize, path: &str, ordering: &RecordOrdering) {
+    let section = join(path, "record-ordering");
+    page.section(depth, "record-ordering");
+    page.one(depth + 1, &section, "enable", &ordering.enable.to_string());
+    page.one(depth + 1, &section, "lut-cache-ttl-seconds", &ordering.ttl.as_secs().to_string());
+    page.one(depth + 1, &section, "coalesce-waiting", &ordering.coalesce_waiting.to_string());
+    page.one(depth + 1, &section, "max-entries", &ordering.max_entries.to_string());
 }

@@ -51,6 +51,11 @@ pub fn print_selected(loaded: &Loaded, selection: Selection<'_>) -> String {
         Some((level, batching)) => levels::batching(&mut page, 0, &parent(&level), batching),
         None => page.text.push_str("batching: null # each record is a request of its own\n"),
     }
+    page.origin("record-ordering", found.ordering.as_ref().map(|(level, _)| level));
+    match found.ordering {
+        Some((level, ordering)) => levels::ordering(&mut page, 0, &parent(&level), ordering),
+        None => page.text.push_str("record-ordering: null # versions of a record may overtake each other\n"),
+    }
     let body = found.batching.map(|(_, batching)| batching).filter(|it| it.enabled).map(|it| it.body);
     let indices = match found.routing {
         Some((_, Routing::Destinations(indices))) => indices.as_slice(),

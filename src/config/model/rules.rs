@@ -3,7 +3,7 @@
 //! Each kind of setting is looked up on its own (decisions.md, "precedence"): the port's set, the port's namespace, the
 //! port block, then set, namespace, top level. The first level that has the kind gives all of it; blocks are not merged.
 
-use super::{Batching, BinTransforms, Format, Routing};
+use super::{Batching, BinTransforms, Format, RecordOrdering, Routing};
 
 /// What one level says; `None`: nothing, so that a wider level holds.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -16,6 +16,8 @@ pub struct Overrides {
     pub bin_transforms: Option<BinTransforms>,
     /// `batching`.
     pub batching: Option<Batching>,
+    /// `record-ordering`.
+    pub ordering: Option<RecordOrdering>,
 }
 
 /// A namespace's own settings and those of its sets.
@@ -91,6 +93,8 @@ pub struct Resolved<'a> {
     pub bin_transforms: Option<(Level<'a>, &'a BinTransforms)>,
     /// `batching`; one that is switched off is there with `enabled: false`.
     pub batching: Option<(Level<'a>, &'a Batching)>,
+    /// `record-ordering`; one that is switched off is there with `enable: false`.
+    pub ordering: Option<(Level<'a>, &'a RecordOrdering)>,
 }
 
 impl Rules {
@@ -111,6 +115,7 @@ impl Rules {
             bin_transforms: first(&|own| own.bin_transforms.is_some())
                 .and_then(|(at, own)| Some((*at, own.bin_transforms.as_ref()?))),
             batching: first(&|own| own.batching.is_some()).and_then(|(at, own)| Some((*at, own.batching.as_ref()?))),
+            ordering: first(&|own| own.ordering.is_some()).and_then(|(at, own)| Some((*at, own.ordering.as_ref()?))),
         }
     }
 

@@ -7,13 +7,14 @@
 use super::Type::{
     AnyCase, AnyText, Boolean, Cores, Duration, List, ListOrEmpty, Pattern, Size, Text, Whole, WordOrNull, Words,
 };
-use super::{
-    Key, Section, Shape, Type, is_empty, is_negative, is_true, java, named, not_enable, not_enabled, section, works,
-};
+use super::{Key, Section, Shape, Type, is_true, java, named, section, works};
 
 const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
 const HOUR_MS: i64 = 3_600_000;
+
+/// Milliseconds of a year.
+const YEAR_MS: i64 = 365 * 24 * HOUR_MS;
 const GIB: u64 = 1 << 30;
 
 /// The top level.
@@ -27,6 +28,11 @@ pub static ROOT: Section = Section {
         section("format", &FORMAT, "How a record is written."),
         section("bin-transforms", &BIN_TRANSFORMS, "Which bins are delivered, and under which names."),
         section("batching", &BATCHING, "Several records in one request."),
+        section(
+            "record-ordering",
+            &RECORD_ORDERING,
+            "One version of a record in flight, in the order of their updates.",
+        ),
         named("namespaces", &NAMESPACE, "Settings of one namespace, in place of those of the top level."),
         named("port-based-config", &PORT_BLOCK, "Settings for records that arrive on one listening port."),
         works("content-errors", Words(&["permanent", "temporary"]), "The answer to a record that cannot be expressed.")
@@ -37,14 +43,9 @@ pub static ROOT: Section = Section {
         section("logging", &LOGGING, "Where log lines go."),
         section("executors", &EXECUTORS, "Cores and memory."),
         section("limits", &LIMITS, "Named bounds."),
-        ordering("take it out (versions of a record may then overtake each other)"),
         java("custom-transformer"),
     ],
 };
-
-const fn ordering(hint: &'static str) -> Key {
-    section("record-ordering", &RECORD_ORDERING, "One version of a record in flight.").later(hint).unless(not_enable)
-}
 
 static SERVICE: Section = Section {
     path: "service",
@@ -62,8 +63,7 @@ static SERVICE: Section = Section {
         works("socket-receive-buffer-bytes", Whole(4096, 16 << 20), "Bytes of one read from an XDR connection.")
             .default("null")
             .or_null(),
-        section("tls", &SERVICE_TLS, "TLS ports for XDR.")
-            .later("take the section out and name a clear-text port in `service.port`"),
+        section("tls", &SERVICE_TLS, "TLS ports for XDR."),
         section("manage", &MANAGE, "The port for metrics and health.")
             .later("take the section out (there is no metrics port yet)"),
         works("cluster-name", Text, "A label of metrics.")
@@ -74,9 +74,7 @@ static SERVICE: Section = Section {
             .unless(is_true),
         works("http2-max-concurrent-streams", Whole(-1, 1 << 30), "Of HTTP ingress.")
             .later("take it out (it belongs to HTTP ingress)"),
-        works("allowed-networks", ListOrEmpty(&Text), "Networks from which connections are taken.")
-            .later("take it out and use a firewall")
-            .unless(is_empty),
+        works("allowed-networks", ListOrEmpty(&Text), "Networks from which XDR connections are taken; all unless set."),
     ],
 };
 
@@ -84,17 +82,18 @@ static SERVICE_TLS: Section = Section {
     path: "service.tls",
     short: None,
     keys: &[
-        works("port", List(&PORT), "TLS ports.").later(TAKE_OUT),
-        works("ports", List(&PORT), "Early spelling of `port`.").later(TAKE_OUT),
-        works("address", List(&Text), "IP addresses to bind.").later(TAKE_OUT),
-        section("key-store", &STORE, "The server's certificate and key.").later(TAKE_OUT),
-        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
-        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
-        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
-        works("allowed-peer-names", List(&Text), "Names of which a client has to show a certificate.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        works("port", List(&PORT), "TLS ports for XDR, each bound on each address."),
+        works("ports", List(&PORT), "Early spelling of `port`."),
+        works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
+        section("key-store", &STORE, "The server's certificate and private key."),
+        section("trust-store", &STORE, "Authorities of client certificates."),
+        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
+        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
+        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "The private key, when it is in a file of its own."),
+        works("key-password-file", Text, "File whose first line is the private key's password."),
+        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
     ],
 };
 
@@ -102,13 +101,17 @@ static STORE: Section = Section {
     path: "a key or trust store",
     short: None,
     keys: &[
-        works("store-file", Text, "The store.").later(TAKE_OUT),
-        works("store-password-file", Text, "File with its password.").later(TAKE_OUT),
-        works("key-password-file", Text, "File with the key's password.").later(TAKE_OUT),
-        works("store-type", Text, "Has no effect: the content decides.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        works("store-file", Text, "PKCS#12, JKS or PEM; the content decides."),
+        works("store-password-file", Text, "File whose first line is the store's password."),
+        works(
+            "key-password-file",
+            Text,
+            "Key store: file whose first line is the private key's password, if it is another one.",
+        ),
+        works("store-type", Text, "Has no effect: the content decides."),
+        works("certificate-file", Text, "Key store, in place of `store-file`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "Key store: the private key, when it is in a file of its own."),
+        works("ca-file", Text, "Trust store, in place of `store-file`: authorities, PEM."),
     ],
 };
 
@@ -144,17 +147,12 @@ static DESTINATION: Section = Section {
         works("compression", Words(&["none", "gzip"]), "Compression of request bodies.").default("none"),
         works("compression-threshold", Size(0, GIB), "Bodies of more bytes are compressed.").default("0"),
         named("headers", &HEADER, "Request headers: a name and its text, or where the value is from."),
-        section("tls", &DESTINATION_TLS, "TLS of https URLs.").later("take the section out (only http URLs work)"),
-        works("connection-ttl", Whole(-1, i64::MAX), "Milliseconds after which a connection is replaced.")
-            .default("-1")
-            .later("take it out or write `-1` (connections are kept)")
-            .unless(is_negative),
-        section("health-check", &HEALTH_CHECK, "Probes of every URL.")
-            .later("take it out (every URL is offered records)")
-            .unless(not_enabled),
-        works("retry-after-cap", Duration("0s", "3600s"), "Longest pause that Retry-After can ask for.")
-            .default("30s")
-            .later("take it out (Retry-After is not looked at)"),
+        section("tls", &DESTINATION_TLS, "TLS of https URLs."),
+        works("connection-ttl", Whole(-1, YEAR_MS), "Milliseconds after which a connection is replaced; -1: never.")
+            .default("-1"),
+        section("health-check", &HEALTH_CHECK, "Probes of every URL, and what makes one unhealthy."),
+        works("retry-after-cap", Duration("0us", "3600s"), "Longest pause that Retry-After can ask for; 0s: none.")
+            .default("30s"),
     ],
 };
 
@@ -177,13 +175,15 @@ static DESTINATION_TLS: Section = Section {
     path: "destinations.NAME.tls",
     short: None,
     keys: &[
-        section("key-store", &STORE, "The client's certificate and key.").later(TAKE_OUT),
-        section("trust-store", &STORE, "Certificates of authorities.").later(TAKE_OUT),
-        works("protocols", List(&Text), "TLS versions.").later(TAKE_OUT),
-        works("ciphers", List(&Text), "Cipher suites.").later(TAKE_OUT),
-        works("certificate-file", Text, "PEM file.").later(TAKE_OUT),
-        works("private-key-file", Text, "PEM file.").later(TAKE_OUT),
-        works("ca-file", Text, "PEM file.").later(TAKE_OUT),
+        section("key-store", &STORE, "The client's certificate and private key."),
+        section("trust-store", &STORE, "Authorities of server certificates; the system's unless set."),
+        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
+        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        works("server-name", Text, "The name that the server's certificate has to have; the URL's host unless set."),
+        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "The private key, when it is in a file of its own."),
+        works("key-password-file", Text, "File whose first line is the private key's password."),
+        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
     ],
 };
 
@@ -191,19 +191,15 @@ static HEALTH_CHECK: Section = Section {
     path: "destinations.NAME.health-check",
     short: None,
     keys: &[
-        works("enabled", Boolean, "Probes are sent.").default("true").later(TAKE_OUT),
-        works("healthy-threshold", Whole(1, 1_000), "Good probes that make a URL healthy.")
-            .default("3")
-            .later(TAKE_OUT),
-        works("unhealthy-threshold", Whole(1, 1_000), "Failed probes that make a URL unhealthy.")
-            .default("3")
-            .later(TAKE_OUT),
-        works("interval-seconds", Whole(1, 86_400), "Seconds between probes of a URL.").default("5").later(TAKE_OUT),
-        works("call-timeout", Whole(1, HOUR_MS), "Milliseconds of one probe.").default("1000").later(TAKE_OUT),
-        works("path", Text, "Path of a probe, in place of the URL's.").later(TAKE_OUT),
-        works("method", Text, "Method of a probe.").default("GET").later(TAKE_OUT),
-        works("success-status-codes", List(&Whole(100, 599)), "Status codes with which a probe passes.")
-            .later(TAKE_OUT),
+        works("enabled", Boolean, "Probes are sent.").default("true"),
+        works("interval-seconds", Whole(1, 86_400), "Seconds between two probes of a URL.").default("5"),
+        works("call-timeout", Whole(1, HOUR_MS), "Milliseconds of one probe.").default("1000"),
+        works("healthy-threshold", Whole(1, 1_000), "Good probes in a row that make a URL healthy.").default("3"),
+        works("unhealthy-threshold", Whole(1, 1_000), "Failed probes, or records, in a row that make it unhealthy.")
+            .default("3"),
+        works("path", Text, "Path and query of a probe, in place of the URL's."),
+        works("method", AnyCase(&["GET", "HEAD", "OPTIONS"]), "Method of a probe.").default("GET"),
+        works("success-status-codes", List(&Whole(200, 599)), "Status codes with which a probe passes."),
     ],
 };
 
@@ -302,12 +298,13 @@ static RECORD_ORDERING: Section = Section {
     path: "record-ordering",
     short: None,
     keys: &[
-        works("enable", Boolean, "Switch.").default("true").later(TAKE_OUT),
-        works("lut-cache-ttl-seconds", Whole(1, 86_400), "How long a version is remembered.")
-            .default("30")
-            .later(TAKE_OUT),
-        works("coalesce-waiting", Boolean, "Merges versions that wait.").default("false").later(TAKE_OUT),
-        works("max-entries", Whole(1, i64::MAX), "Records that are remembered.").default("1000000").later(TAKE_OUT),
+        works("enable", Boolean, "Switches ordering off at this level.").default("true"),
+        works("lut-cache-ttl-seconds", Whole(1, 86_400), "How long the last version of a record is remembered.")
+            .default("30"),
+        works("coalesce-waiting", Boolean, "Of versions that wait, a complete newer one stands for the older ones.")
+            .default("false"),
+        works("max-entries", Whole(1, 100_000_000), "Records that are remembered, in the whole process.")
+            .default("1000000"),
     ],
 };
 
@@ -320,7 +317,7 @@ static NAMESPACE: Section = Section {
         section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
         section("batching", &BATCHING, "As at the top level."),
         named("sets", &SET, "Settings of one set, in place of those of its namespace."),
-        ordering(TAKE_OUT),
+        section("record-ordering", &RECORD_ORDERING, "As at the top level."),
         java("custom-transformer"),
     ],
 };
@@ -346,7 +343,7 @@ static PORT_BLOCK: Section = Section {
         section("bin-transforms", &BIN_TRANSFORMS, "As at the top level."),
         section("batching", &BATCHING, "As at the top level."),
         named("namespaces", &NAMESPACE, "As at the top level."),
-        ordering(TAKE_OUT),
+        section("record-ordering", &RECORD_ORDERING, "As at the top level."),
         java("custom-transformer"),
     ],
 };

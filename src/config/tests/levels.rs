@@ -161,6 +161,31 @@ fn what_is_printed_loads_to_the_same_settings() {
 }
 
 #[test]
+fn ordering_arrives_at_each_level_and_is_printed() {
+    let text = format!(
+        "{MINIMAL}record-ordering: {{ lut-cache-ttl-seconds: 60, coalesce-waiting: true, max-entries: 5 }}\n\
+         namespaces: {{ logs: {{ record-ordering: {{ enable: false }} }} }}\n"
+    );
+    let loaded = load_text(&text);
+    assert_eq!((lines(&loaded.faults), lines(&loaded.warnings)), (vec![], vec![]));
+    let shown = effective::print(&loaded, &Ok(vec![0]));
+    let of = |namespace| {
+        let selection = effective::Selection { namespace: Some(namespace), ..effective::Selection::default() };
+        effective::print_selected(&loaded, selection)
+    };
+    assert!(of("logs").contains("# namespaces.logs.record-ordering, line"), "{}", of("logs"));
+    assert!(of("other").contains("  coalesce-waiting: true"), "{}", of("other"));
+    let rules = load_text(&shown).config.unwrap().rules;
+    let top = rules.top.ordering.unwrap();
+    assert_eq!((top.enable, top.ttl, top.coalesce_waiting, top.max_entries), (true, Duration::from_secs(60), true, 5));
+    assert_eq!(rules.resolve(None, Some("logs"), None).ordering.map(|(_, own)| own.enable), Some(false));
+    let plain = load_text(&format!("{MINIMAL}record-ordering: {{}}\n")).config.unwrap().rules.top.ordering.unwrap();
+    assert_eq!((plain.ttl, plain.coalesce_waiting, plain.max_entries), (Duration::from_secs(30), false, 1_000_000));
+    let set = load_text(&format!("{MINIMAL}namespaces: {{ n: {{ sets: {{ s: {{ record-ordering: {{}} }} }} }} }}\n"));
+    assert!(lines(&set.faults)[0].contains("record-ordering"), "{:?}", lines(&set.faults));
+}
+
+#[test]
 fn only_what_holds_for_a_record_is_printed() {
     let loaded = load_text(LEVELS);
     let show = |port, namespace, set| effective::print_selected(&loaded, effective::Selection { port, namespace, set });

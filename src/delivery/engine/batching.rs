@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::batch::{NewRecord, OpenBatch};
 use super::super::bodies;
 use super::super::flight::{Batch, Flight, Member, Stage};
+use super::super::ordering::Outcome;
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
@@ -42,6 +43,7 @@ impl Engine {
             let (body, heads) = written.split_at_checked(body.len()).unwrap_or((written, &[]));
             batches.add(rule, NewRecord { profile, member, body, heads }, budget, now)
         });
+        self.batch_opens(&member);
         for batch in closed.into_iter().flatten() {
             self.close_batch(batch, now);
         }
@@ -71,8 +73,9 @@ impl Engine {
     }
 
     /// Puts a batch in flight. Records whose connection has gone are left out: the server sends them again elsewhere.
-    fn close_batch(&mut self, mut batch: OpenBatch, now: Time) {
+    pub(super) fn close_batch(&mut self, mut batch: OpenBatch, now: Time) {
         self.budget.recharge(&mut batch.charged, 0);
+        self.batch_closes(&batch.members);
         // It was opened by this rule.
         let Some(rule) = self.rules.of(batch.profile) else { return };
         let count = u32::try_from(batch.members.len()).unwrap_or(u32::MAX);
@@ -101,14 +104,15 @@ impl Engine {
     }
 
     /// The same for one of its records.
-    fn drop_member(&mut self, member: &Member) {
+    pub(super) fn drop_member(&mut self, member: &Member) {
         self.answer(member.source, member.number, ack::TEMPORARY);
         self.budget.release_record();
+        self.free_slot(member, Outcome::Failed);
     }
 
     /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
     /// healthy URL by now, or no room.
-    fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
+    pub(super) fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
         if let Some(why) = self.find_no_way(flight.profile, now) {
             self.counters.refused += flight.len() as u64;
             if let Some(left_out) = self.limited.refused.allow(now) {
@@ -200,7 +204,7 @@ impl Engine {
         let mut next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get_mut(key)?))) {
             next = attempt.sibling;
-            if attempt.stage == Stage::Queued {
+            if matches!(attempt.stage, Stage::Queued | Stage::Held) {
                 attempt.digest = digest;
                 self.give_body(key, &body, &mut zipped);
             }
@@ -242,6 +246,7 @@ impl Engine {
             let mut one = Flight::of_one(*member, flight.profile);
             one.since = now;
             one.refused_for_good = refused_alone;
+            one.taken = flight.taken;
             let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
             self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
             let mut next = Some(first);

@@ -10,6 +10,9 @@ use crate::time::Time;
 /// Gathered output above this is charged to the budget.
 const FREE_OUTPUT: usize = 64 * 1024;
 
+/// Why a URL counts a failure although its connection could be opened.
+const TURNED_DOWN: &str = "it turned the connection down";
+
 impl Engine {
     /// The connection is open.
     pub fn connection_opened(&mut self, key: Key, now: Time) {
@@ -17,14 +20,30 @@ impl Engine {
         if connection.stage != ConnectionStage::Connecting {
             return;
         }
+        if matches!(connection.exchange.state(), State::Opening | State::Closed) {
+            return self.await_handshake(key);
+        }
+        if connection.probe {
+            connection.stage = ConnectionStage::Open;
+            connection.opened = Some(now);
+            connection.heard = now;
+            return self.drive_probe(key, now);
+        }
+        let has_place = std::mem::take(&mut connection.has_place);
+        if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
+            endpoint.leave(connection);
+            endpoint.open += 1;
+        }
+        connection.has_place = has_place;
         connection.stage = ConnectionStage::Open;
         connection.opened = Some(now);
         connection.heard = now;
-        if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-            endpoint.leave(ConnectionStage::Connecting);
-            endpoint.open += 1;
-        }
+        let replaces = connection.replaces.take();
         self.counters.connections_opened += 1;
+        self.start_life(key, now);
+        if let Some(old) = replaces {
+            self.take_over(key, old);
+        }
         self.wake_connection(key);
         self.offer(key);
         self.pump_touched(now);
@@ -32,19 +51,28 @@ impl Engine {
 
     /// The connection could not be opened.
     pub fn connection_failed(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
-        let Some(connection) = self.connections.remove(key) else { return };
+        let Some(mut connection) = self.connections.remove(key) else { return };
         let index = connection.endpoint;
+        if connection.probe {
+            self.probe_ended(index, &Err(why), now);
+            return self.forget_probe(index, now);
+        }
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
-        endpoint.leave(ConnectionStage::Connecting);
+        endpoint.leave(&mut connection);
         self.counters.connections_failed += 1;
         if let Some(left_out) = self.limited.connect.allow(now) {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
         }
+        if let Some(old) = connection.replaces {
+            // The old one serves on: nothing has failed for a record.
+            self.keep_old(old, now);
+            return self.go_on(now);
+        }
         let alone = endpoint.open == 0 && endpoint.connecting == 0;
         let test = endpoint.breaker.is_tested();
-        self.endpoint_failed(index, test, now);
+        self.endpoint_failed(index, test, why, now);
         if alone {
-            self.empty_queue(index, why, now);
+            self.empty_queue(index, why, Some(connection.began), now);
         }
         self.go_on(now);
     }
@@ -53,8 +81,12 @@ impl Engine {
     pub fn connection_receive(&mut self, key: Key, bytes: &[u8], now: Time) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.heard = now;
+        connection.pinged = None;
         connection.exchange.receive(bytes);
-        self.after_exchange(key, now);
+        if self.is_secured(key, now) {
+            self.note_refusal(key, now);
+            self.after_exchange(key, now);
+        }
     }
 
     /// The peer closed the connection, or the socket failed.
@@ -74,6 +106,9 @@ impl Engine {
     /// Appends what is to be written next.
     pub fn connection_output(&mut self, key: Key, out: &mut Vec<u8>) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.stage == ConnectionStage::Draining && connection.exchange.in_flight() == 0 {
+            connection.exchange.say_farewell();
+        }
         connection.exchange.transmit(out);
         if connection.exchange.has_outcome() {
             self.spoken.push(key);
@@ -87,16 +122,23 @@ impl Engine {
         self.connections.get(key).is_none_or(|connection| {
             connection.stage == ConnectionStage::Closed
                 || connection.stage == ConnectionStage::Draining && connection.exchange.in_flight() == 0
+                || connection.stage == ConnectionStage::Connecting && connection.exchange.state() == State::Closed
         })
     }
 
     /// The connection's socket is closed.
     pub fn connection_closed(&mut self, key: Key, now: Time) {
+        if self.has_no_handshake(key, now) {
+            return;
+        }
         self.connection_ended(key, now);
         if let Some(mut connection) = self.connections.remove(key) {
             self.budget.recharge(&mut connection.charged, 0);
+            if connection.probe {
+                return self.forget_probe(connection.endpoint, now);
+            }
             if let Some(endpoint) = self.endpoints.get_mut(connection.endpoint) {
-                endpoint.leave(connection.stage);
+                endpoint.leave(&mut connection);
             }
             self.touch(connection.endpoint);
         }
@@ -104,7 +146,10 @@ impl Engine {
     }
 
     /// After anything that may have changed an exchange: outcomes, state, room.
-    fn after_exchange(&mut self, key: Key, now: Time) {
+    pub(super) fn after_exchange(&mut self, key: Key, now: Time) {
+        if self.connections.get(key).is_some_and(|connection| connection.probe) {
+            return self.drive_probe(key, now);
+        }
         self.take_outcomes(key, now);
         self.settle_connection(key, now);
         // The library may have something to say of its own: settings, window updates, pings.
@@ -117,42 +162,62 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(key) else { return };
         match (connection.exchange.state(), connection.stage) {
             (State::Open, ConnectionStage::Open) => self.offer(key),
-            (State::Open, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
+            (State::Open | State::Opening, _) | (_, ConnectionStage::Closed | ConnectionStage::Connecting) => {}
             (State::Draining, stage) => {
                 let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
                 let index = connection.endpoint;
+                self.learn(key);
                 self.retire(key);
                 if turned_down {
-                    self.endpoint_failed(index, false, now);
+                    self.endpoint_failed(index, false, &TURNED_DOWN, now);
                 }
             }
             (State::Closed, stage) => {
-                connection.stage = ConnectionStage::Closed;
                 let turned_down = stage == ConnectionStage::Open && connection.exchange.is_unwelcome();
+                self.learn(key);
+                let Some(connection) = self.connections.get_mut(key) else { return };
                 let index = connection.endpoint;
+                if let Some(endpoint) = self.endpoints.get_mut(index) {
+                    endpoint.leave(connection);
+                    endpoint.ready.retain(|ready| *ready != key);
+                }
+                connection.stage = ConnectionStage::Closed;
                 if let Some(why) = connection.exchange.why_closed()
                     && let Some(left_out) = self.limited.connect.allow(now)
                 {
                     let url = self.endpoints.get(index).map_or("", |endpoint| endpoint.url.as_str());
                     tracing::info!(target: "server", "{url}: connection closed: {why}{}", more(left_out));
                 }
-                if let Some(endpoint) = self.endpoints.get_mut(index) {
-                    endpoint.leave(stage);
-                    endpoint.ready.retain(|ready| *ready != key);
-                }
                 self.take_outcomes(key, now);
                 self.wake_connection(key);
                 self.touch(index);
                 if turned_down {
-                    self.endpoint_failed(index, false, now);
+                    self.endpoint_failed(index, false, &TURNED_DOWN, now);
                 }
             }
+        }
+    }
+
+    /// A peer that ends its connections after some requests does so with the next one, too: what is sent beyond them
+    /// would have to be sent again, and a second time it is not.
+    fn learn(&mut self, key: Key) {
+        let Some(connection) = self.connections.get(key) else { return };
+        if connection.stage == ConnectionStage::Open
+            && let Some(taken) = connection.exchange.taken()
+            && let Some(endpoint) = self.endpoints.get_mut(connection.endpoint)
+        {
+            let [_, before] = endpoint.taken;
+            endpoint.taken = [before, taken.max(1)];
         }
     }
 
     /// Outcomes that came up while output was taken.
     pub(super) fn take_spoken(&mut self, now: Time) {
         while let Some(key) = self.spoken.pop() {
+            if self.connections.get(key).is_some_and(|connection| connection.probe) {
+                self.drive_probe(key, now);
+                continue;
+            }
             self.take_outcomes(key, now);
             self.settle_connection(key, now);
         }
@@ -161,17 +226,17 @@ impl Engine {
     /// The connection gets no further requests.
     pub(super) fn retire(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.stage != ConnectionStage::Open {
+        if !connection.is_pooled() {
             return;
         }
-        connection.stage = ConnectionStage::Draining;
-        connection.in_ready = false;
         let index = connection.endpoint;
         if let Some(endpoint) = self.endpoints.get_mut(index) {
-            endpoint.leave(ConnectionStage::Open);
+            endpoint.leave(connection);
             endpoint.draining += 1;
             endpoint.ready.retain(|ready| *ready != key);
         }
+        connection.stage = ConnectionStage::Draining;
+        connection.in_ready = false;
         self.wake_connection(key);
         self.touch(index);
     }

@@ -1,44 +1,73 @@
 //! From an endpoint's queue to a connection.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::super::endpoint::{Connection, ConnectionStage, Destination};
+use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
 use super::super::flight::Stage;
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
-use crate::http::{Exchange, ExchangeLimits, Request, Target};
+use crate::http::{self, Exchange, ExchangeLimits, Request, Target};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
+use crate::tls::session::Session;
 use crate::wire::ack;
 
 /// HTTP/1.1 connections of one endpoint that are opened at the same time, so that a burst is no storm of SYNs.
 const CONNECTING_AT_ONCE: usize = 16;
 
+/// A destination that some records do not go to, and that has not answered anything for so long, may have half of what can
+/// be in flight, no more. If it hangs, those other records would have to wait until its calls time out.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// The share, in percent, of what can be in flight from which on [`SILENCE`] matters.
+const SILENT_SHARE_PERCENT: u64 = 50;
+
 /// Why a record cannot be sent. Made for each of them while a destination is down, so it is put in words only for the
 /// lines that are written.
 pub(super) struct NoWay {
     destination: usize,
+    why: Why,
+}
+
+impl NoWay {
+    /// No URL of this destination is healthy.
+    pub(super) fn unhealthy(destination: usize) -> NoWay {
+        NoWay { destination, why: Why::Unhealthy }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Why {
+    /// No URL is healthy, or due for a test.
+    Unhealthy,
+    /// A URL that is healthy asked to be left alone.
+    Waiting,
     /// A URL is healthy, and its queue is full.
-    full: bool,
+    Full,
+    /// It answers nothing, and has enough of the room of all.
+    Silent,
 }
 
 impl Engine {
     /// Puts a [`NoWay`] in words.
     pub(super) fn explain(&self, why: &NoWay) -> String {
         let name = self.destinations.get(why.destination).map_or("", |destination| destination.name.as_str());
-        if why.full {
-            format!("destination {name}: max-request-queued-per-endpoint records wait already")
-        } else {
-            format!("destination {name}: no healthy URL")
-        }
+        let why = match why.why {
+            Why::Unhealthy => "no healthy URL",
+            Why::Waiting => "it asked to be left alone (Retry-After)",
+            Why::Full => "max-request-queued-per-endpoint records wait already",
+            Why::Silent => "it answers nothing, and has half of the records that may be in flight",
+        };
+        format!("destination {name}: {why}")
     }
 
     /// Why a record cannot be sent, as [`Engine::no_way`], after what was queued so far in this turn had its chance of a
     /// free stream: only what has to wait counts against the limit of a queue.
     pub(super) fn find_no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
         let no_way = self.no_way(profile, now)?;
-        if !no_way.full {
+        if no_way.why != Why::Full {
             return Some(no_way);
         }
         self.seal_chunk();
@@ -49,26 +78,44 @@ impl Engine {
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
     fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
-        for &index in self.policy.destinations(profile) {
+        let mut position = 0;
+        while let Some(&index) = self.policy.destinations(profile).get(position) {
+            position += 1;
             let destination = self.destinations.get(index)?;
-            let mut usable = false;
-            let mut full = false;
+            let mut why = Some(Why::Unhealthy);
             for index in &destination.endpoints {
-                if let Some(endpoint) = self.endpoints.get_mut(*index)
-                    && endpoint.breaker.admits(now)
-                {
-                    usable = endpoint.queued.has_room(1);
-                    full |= !usable;
-                    if usable {
-                        break;
+                let Some(endpoint) = self.endpoints.get_mut(*index) else { continue };
+                if !endpoint.breaker.admits(now) {
+                    if endpoint.breaker.is_waiting() && why == Some(Why::Unhealthy) {
+                        why = Some(Why::Waiting);
                     }
+                } else if endpoint.queued.has_room(1) {
+                    why = None;
+                    break;
+                } else {
+                    why = Some(Why::Full);
                 }
             }
-            if !usable {
-                return Some(NoWay { destination: index, full });
+            if why.is_none() && self.is_silent(index, now) {
+                why = Some(Why::Silent);
+            }
+            if let Some(why) = why {
+                return Some(NoWay { destination: index, why });
             }
         }
         None
+    }
+
+    /// Whether a destination that has answered nothing for a while holds most of what is in flight, and that is much of what
+    /// can be.
+    fn is_silent(&mut self, index: usize, now: Time) -> bool {
+        let Some(destination) = self.destinations.get(index) else { return false };
+        if !destination.apart || destination.answered + SILENCE > now {
+            return false;
+        }
+        let endpoints = destination.endpoints.iter().filter_map(|index| self.endpoints.get(*index));
+        let load: u64 = endpoints.map(Endpoint::load).sum();
+        load > 0 && load.saturating_mul(2) >= self.budget.used_records() && !self.budget.is_below(SILENT_SHARE_PERCENT)
     }
 
     /// The destination at `position` of the route, and its endpoint with the fewest requests among the usable ones;
@@ -78,13 +125,13 @@ impl Engine {
         self.choose_endpoint(destination, None, now).map(|endpoint| (destination, endpoint))
     }
 
-    /// As [`Engine::choose`], preferring another endpoint than `avoid`.
+    /// As [`Engine::choose`]; for a retry, preferring one that is healthy to a test, and another one than `avoid`.
     pub(super) fn choose_endpoint(&mut self, destination: usize, avoid: Option<usize>, now: Time) -> Option<usize> {
         let entry = self.destinations.get_mut(destination)?;
         let count = entry.endpoints.len();
         let first = entry.turn;
         entry.turn = if first + 1 < count { first + 1 } else { 0 };
-        let mut best: Option<(bool, u64, usize)> = None;
+        let mut best: Option<((bool, bool, u64), usize)> = None;
         for step in 0..count {
             let place = if first + step < count { first + step } else { first + step - count };
             let index = *entry.endpoints.get(place)?;
@@ -92,12 +139,13 @@ impl Engine {
             if !endpoint.breaker.admits(now) || !endpoint.queued.has_room(1) {
                 continue;
             }
-            let candidate = (avoid == Some(index), endpoint.load(), index);
-            if best.is_none_or(|(avoided, load, _)| (candidate.0, candidate.1) < (avoided, load)) {
-                best = Some(candidate);
+            let is_test = avoid.is_some() && endpoint.breaker.is_closed();
+            let rank = (is_test, avoid == Some(index), endpoint.load());
+            if best.is_none_or(|(other, _)| rank < other) {
+                best = Some((rank, index));
             }
         }
-        best.map(|(_, _, index)| index)
+        best.map(|(_, index)| index)
     }
 
     /// Puts an attempt in an endpoint's queue; a retry goes to the front, since it is older than what waits there.
@@ -158,6 +206,9 @@ impl Engine {
             self.counters.orphaned += self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
             return self.attempt_failed(key, ack::TEMPORARY, now);
         }
+        if self.flights.get(flight_key).is_some_and(|flight| flight.cold) {
+            return self.wait_for_others(flight_key, key, now);
+        }
         let is_batch = self.flights.get(flight_key).is_some_and(|flight| flight.batch.is_some());
         if is_batch {
             self.prune_queued(flight_key);
@@ -190,6 +241,7 @@ impl Engine {
         self.counters.requests += 1;
         self.wake_connection(connection_key);
         self.start_call(key, connection_key, now);
+        self.doubt_idle(connection_key, now);
     }
 
     /// Whether anybody still waits for the outcome.
@@ -208,6 +260,15 @@ impl Engine {
         }
         let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.since);
         let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
+        self.begin_call(key, began);
+    }
+
+    /// Starts the call's clock at `began`, unless it runs.
+    pub(super) fn begin_call(&mut self, key: Key, began: Time) {
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        if attempt.links.is_linked() {
+            return;
+        }
         if let Some(destination) = self.destinations.get_mut(attempt.destination) {
             let expires = began + destination.call_timeout;
             destination.calls.add(&mut self.attempts, key, expires);
@@ -223,13 +284,31 @@ impl Engine {
             Protocol::Http1 => (1, CONNECTING_AT_ONCE),
             Protocol::Http2 => (destination.streams, 1),
         };
-        let wanted = entry.wanted(streams).min(at_once.saturating_sub(entry.connecting));
-        for _ in 0..wanted {
-            let exchange = new_exchange(destination, &entry.target);
-            let Some(key) = self.connections.insert(Connection::new(endpoint, exchange, now)) else { return };
+        let useful = entry.useful(streams).min(at_once.saturating_sub(entry.connecting));
+        for _ in 0..useful {
+            if !entry.take_place() {
+                return;
+            }
+            let exchange = new_exchange(destination, &entry.target, entry.first_requests());
+            let connection = Connection { has_place: true, ..Connection::new(endpoint, exchange, now) };
+            let Some(key) = self.connections.insert(connection) else { return entry.places.give() };
             entry.connecting += 1;
             self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
         }
+    }
+
+    /// Asks I/O for a connection in place of one that is too old. That one takes requests until the new one is open.
+    pub(super) fn replace(&mut self, old: Key, now: Time) {
+        let Some(connection) = self.connections.get_mut(old) else { return };
+        let endpoint = connection.endpoint;
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        let Some(destination) = self.destinations.get(entry.destination) else { return };
+        connection.is_replaced = true;
+        let exchange = new_exchange(destination, &entry.target, entry.first_requests());
+        let new = Connection { replaces: Some(old), ..Connection::new(endpoint, exchange, now) };
+        let Some(key) = self.connections.insert(new) else { return };
+        entry.replacing += 1;
+        self.connects.push(Connect { connection: key, endpoint, timeout: destination.connect_timeout });
     }
 
     /// A connection may take requests again, or the first ones.
@@ -249,12 +328,20 @@ impl Engine {
     }
 }
 
-/// The protocol's state of a connection that is to be opened for requests to `target`.
-fn new_exchange(destination: &Destination, target: &Rc<Target>) -> Exchange {
+/// The protocol's state of a connection that is to be opened for requests to `target`, with so many before
+/// an answer.
+pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>, first_requests: usize) -> Exchange {
     let streams = match destination.protocol {
         Protocol::Http1 => 1,
         Protocol::Http2 => destination.streams,
     };
-    let limits = ExchangeLimits { max_streams: streams, ..ExchangeLimits::default() };
-    Exchange::new(destination.protocol, Rc::clone(target), limits)
+    let limits = ExchangeLimits { max_streams: streams, first_requests, ..ExchangeLimits::default() };
+    let Some(host) = target.tls_host() else { return Exchange::new(destination.protocol, Rc::clone(target), limits) };
+    // Each connection takes the settings of now; open ones keep theirs.
+    let tls = destination.tls.as_ref().ok_or_else(|| "there are no TLS settings".to_owned());
+    let session = tls.and_then(|tls| {
+        let name = tls.server_name(host).map_err(|why| format!("the URL's host {host} {why}"))?;
+        Ok(Session::client(tls.config(), name, http::alpn(destination.protocol)))
+    });
+    Exchange::secured(destination.protocol, Rc::clone(target), limits, session)
 }

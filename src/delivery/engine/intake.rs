@@ -1,18 +1,22 @@
 //! Bytes of a source become records in flight: reassemble, decode, route, encode, queue.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::super::flight::{Attempt, Flight, Member, Stage};
+use super::super::flight::{Attempt, Flight, Member, Origin, Stage};
 use super::super::names::Kind;
+use super::super::ordering::Version;
 use super::super::rejects::RejectedLine;
 use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
+use super::ordering::Place;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
 use crate::config::model::ContentErrors;
 use crate::format::ContentType;
+pub(super) use crate::logging::more;
 use crate::policy::Route;
-use crate::policy::table::ProfileId;
+use crate::policy::table::{PortId, ProfileId};
 use crate::record::{self, ChangeRecord, RecordError};
 use crate::time::{Now, Time};
 use crate::wire::ack;
@@ -27,28 +31,35 @@ pub(super) struct Encoded {
 }
 
 /// A record that is to be delivered.
-struct Accepted {
+pub(super) struct Accepted {
     digest: [u8; 20],
-    kind: Kind,
+    pub(super) kind: Kind,
+    /// Its place among the versions of its record, if they are ordered.
+    version: Option<Version>,
     /// Where its body stands in the open chunk.
-    body: Range<usize>,
+    pub(super) body: Range<usize>,
     /// Where the values of variable headers stand, behind it.
     heads: Range<usize>,
 }
 
 /// What is to be done with a record before it is in flight.
-enum Verdict {
+pub(super) enum Verdict {
     /// Deliver; the body was appended to the chunk.
     Deliver(Accepted),
     /// Answer with this code at once.
     Answer(u8),
     /// Answer 10 once this line stands in `rejected-file`.
     Keep(RejectedLine),
+    /// Do not deliver: the answer is that of a newer version.
+    Follow(Version, Kind),
+    /// It is another executor's; its message was appended to what goes there.
+    HandOver(usize),
 }
 
 impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
     pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
+        self.clock = now;
         let Some(source) = self.sources.get_mut(key) else { return };
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return;
@@ -65,19 +76,23 @@ impl Engine {
         let is_over = self.rejecting
             && (self.budget.is_below(REJECT_UNTIL_PERCENT) || self.budget.used_records() == 0 && self.admits(key, 0));
         if is_over {
-            self.rejecting = false;
-            tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
+            self.end_rejecting();
         }
         let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
         self.seal_chunk();
         match end {
             End::NoRoom | End::WindowFull => self.make_room(now.monotonic),
-            End::UsedUp | End::Broken(_) => {}
+            End::UsedUp | End::Broken(_) | End::LinkFull => {}
         }
         self.close_due_batches(now.monotonic);
         self.after_frames(key, assembler, end, bytes.len(), now.monotonic);
         self.go_on(now.monotonic);
+    }
+
+    pub(super) fn end_rejecting(&mut self) {
+        self.rejecting = false;
+        tracing::info!(target: "server", "room again: frames are dispatched, no longer answered 18");
     }
 
     /// Takes frames until the bytes are used up, framing breaks, or there is no room.
@@ -96,6 +111,10 @@ impl Engine {
                 assembler.keep(rest);
                 return End::WindowFull;
             }
+            if !self.rejecting && self.is_link_full(now.monotonic) {
+                assembler.keep(rest);
+                return End::LinkFull;
+            }
             match assembler.next(&mut rest) {
                 Ok(Some(frame)) => self.take_frame(key, &frame, arrived, now),
                 Ok(None) => return End::UsedUp,
@@ -111,23 +130,39 @@ impl Engine {
         if self.grace == Some(key) {
             self.grace = None;
         }
+        let origin = Origin::Source(key);
         let verdict = if self.rejecting || frame.kind == FrameKind::Dropped {
             Verdict::Answer(ack::OVERLOAD)
         } else {
             let written = self.bodies.buffer().len();
-            match catch_unwind(AssertUnwindSafe(|| self.judge(key, frame, now))) {
+            match catch_unwind(AssertUnwindSafe(|| self.judge(origin, frame, now))) {
                 Ok(verdict) => verdict,
                 Err(_) => {
                     self.bodies.buffer().truncate(written);
-                    self.report_panic(key, now.monotonic);
+                    self.report_panic(origin, now.monotonic);
                     Verdict::Answer(ack::TEMPORARY)
                 }
             }
         };
+        self.carry_out_verdict(origin, number, verdict, arrived, now);
+    }
+
+    /// Does what was decided about a frame.
+    pub(super) fn carry_out_verdict(&mut self, origin: Origin, number: u64, verdict: Verdict, arrived: Time, now: Now) {
         match verdict {
-            Verdict::Answer(code) => self.answer(key, number, code),
-            Verdict::Keep(line) => self.rejects.push(line, key, number, arrived + self.limits.record_deadline),
-            Verdict::Deliver(record) => self.start(key, number, record, arrived, now.monotonic),
+            Verdict::Answer(code) => self.answer(origin, number, code),
+            Verdict::Keep(line) => self.rejects.push(line, origin, number, arrived + self.limits.record_deadline),
+            Verdict::Deliver(record) => self.start(origin, number, record, arrived, now.monotonic),
+            Verdict::Follow(version, kind) => {
+                let digest = version.id.digest;
+                let member = Member { source: origin, number, arrived, name: kind.name, digest, slot: None };
+                self.follow(version, member, kind.profile, now.monotonic);
+            }
+            Verdict::HandOver(owner) => {
+                if let Origin::Source(key) = origin {
+                    self.finish_hand_over(owner, key, number, arrived, now);
+                }
+            }
         }
         if self.bodies.is_full() {
             self.seal_chunk();
@@ -135,41 +170,45 @@ impl Engine {
     }
 
     /// Decides about one frame, and writes its body if it is to be delivered.
-    fn judge(&mut self, key: Key, frame: &Frame<'_>, now: Now) -> Verdict {
+    fn judge(&mut self, origin: Origin, frame: &Frame<'_>, now: Now) -> Verdict {
         if frame.kind == FrameKind::Message {
-            return self.judge_message(key, frame.body, now);
+            return self.judge_message(origin, frame.body, now);
         }
         // The inflater is taken out for as long as the record borrows its buffer.
         let mut inflater = self.inflater.take().unwrap_or_default();
         let verdict = match inflater.inflate(frame.body, self.frame_limits) {
-            Ok(body) => self.judge_message(key, body, now),
-            Err(fault) => self.bad_content(key, &fault, false, (FrameKind::Compressed, frame.body), now),
+            Ok(body) => self.judge_message(origin, body, now),
+            Err(fault) => self.bad_content(origin, &fault, false, (FrameKind::Compressed, frame.body), now),
         };
         self.inflater = Some(inflater);
         verdict
     }
 
-    fn judge_message(&mut self, key: Key, body: &[u8], now: Now) -> Verdict {
+    pub(super) fn judge_message(&mut self, origin: Origin, body: &[u8], now: Now) -> Verdict {
         match record::decode(body) {
-            Ok(record) => self.judge_record(key, &record, now),
+            Ok(record) => self.judge_record(origin, &record, now),
             Err(fault) => match record::glimpse(body) {
-                Some(identity) => {
-                    self.bad_content(key, &format_args!("{identity}: {fault}"), true, (FrameKind::Message, body), now)
-                }
-                None => self.bad_content(key, &fault, false, (FrameKind::Message, body), now),
+                Some(identity) => self.bad_content(
+                    origin,
+                    &format_args!("{identity}: {fault}"),
+                    true,
+                    (FrameKind::Message, body),
+                    now,
+                ),
+                None => self.bad_content(origin, &fault, false, (FrameKind::Message, body), now),
             },
         }
     }
 
-    fn judge_record(&mut self, key: Key, record: &ChangeRecord<'_>, now: Now) -> Verdict {
+    fn judge_record(&mut self, origin: Origin, record: &ChangeRecord<'_>, now: Now) -> Verdict {
         tracing::debug!(target: "record-parser", "{:?} of {}, generation {:?}, last update {:?} ms",
             record.operation, record.identity(), record.generation, record.lut_ms);
         if record.is_transaction_monitor() {
             self.counters.skipped += 1;
             return Verdict::Answer(ack::OK);
         }
-        let Some(source) = self.sources.get(key) else { return Verdict::Answer(ack::TEMPORARY) };
-        let kind = self.names.kind(source.port, record, &self.policy.table);
+        let Some((_, port)) = self.ends(origin) else { return Verdict::Answer(ack::TEMPORARY) };
+        let kind = self.names.kind(port, record, &self.policy.table);
         match self.policy.route(kind.profile) {
             Route::To(_) => {}
             Route::Skip => {
@@ -188,6 +227,10 @@ impl Engine {
                 return Verdict::Answer(ack::OK);
             }
         }
+        let version = match self.place(origin, record, kind, now) {
+            Place::Free(version) => version,
+            Place::Over(verdict) => return verdict,
+        };
         if let Some(why) = self.find_no_way(kind.profile, now.monotonic) {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
@@ -198,11 +241,11 @@ impl Engine {
         }
         let written = self.bodies.buffer().len();
         match self.encode(kind, record, now.unix_ms) {
-            Ok(accepted) => Verdict::Deliver(accepted),
+            Ok(accepted) => Verdict::Deliver(Accepted { version, ..accepted }),
             Err(fault) => {
                 self.bodies.buffer().truncate(written);
                 let fault = format_args!("{}: {fault}", record.identity());
-                self.bad_content(key, &fault, true, (FrameKind::Message, record.body), now)
+                self.bad_content(origin, &fault, true, (FrameKind::Message, record.body), now)
             }
         }
     }
@@ -220,20 +263,20 @@ impl Engine {
         self.counters.headers_absent += u64::from(left_out.absent);
         self.counters.headers_too_long += u64::from(left_out.too_long);
         let heads = end..out.len();
-        Ok(Accepted { digest: *record.digest, kind, body: start..end, heads })
+        Ok(Accepted { digest: *record.digest, kind, version: None, body: start..end, heads })
     }
 
     /// A record that cannot be decoded, or not expressed in its format. `is_named`: the fault says which record it is.
     fn bad_content(
         &mut self,
-        key: Key,
+        origin: Origin,
         fault: &dyn std::fmt::Display,
         is_named: bool,
         (kind, body): (FrameKind, &[u8]),
         now: Now,
     ) -> Verdict {
         self.counters.content_faults += 1;
-        let peer = self.sources.get(key).map(|source| source.peer);
+        let peer = self.ends(origin).map(|(peer, _)| peer);
         let (verdict, outcome) = match self.content_errors {
             ContentErrors::Temporary => (Verdict::Answer(ack::TEMPORARY), "answered 11, so the server sends it again"),
             ContentErrors::Permanent if !self.rejects.is_kept() => {
@@ -257,20 +300,33 @@ impl Engine {
         verdict
     }
 
-    fn report_panic(&mut self, key: Key, now: Time) {
+    pub(super) fn report_panic(&mut self, origin: Origin, now: Time) {
         self.counters.panics += 1;
         if let Some(left_out) = self.limited.panic.allow(now) {
-            let peer = self.sources.get(key).map(|source| source.peer.to_string()).unwrap_or_default();
+            let peer = self.ends(origin).map(|(peer, _)| peer.to_string()).unwrap_or_default();
             tracing::error!(target: "server",
                 "{peer}: a defect of this program stopped the handling of a record, which was answered 11; please report it with the lines above{}",
                 more(left_out));
         }
     }
 
+    /// Who sends, and the port that it came in on.
+    fn ends(&self, origin: Origin) -> Option<(SocketAddr, PortId)> {
+        match origin {
+            Origin::Source(key) => self.sources.get(key).map(|source| (source.peer, source.port)),
+            Origin::Ghost(key) => self.handover.ghost(key).map(|ghost| (ghost.peer, ghost.port)),
+        }
+    }
+
     /// Puts a record in flight, or in its batch.
-    fn start(&mut self, source: Key, number: u64, record: Accepted, arrived: Time, now: Time) {
-        let Accepted { digest, kind, body, heads } = record;
-        let member = Member { source, number, arrived, name: kind.name, digest };
+    fn start(&mut self, source: Origin, number: u64, record: Accepted, arrived: Time, now: Time) {
+        let (digest, kind) = (record.digest, record.kind);
+        let mut member = Member { source, number, arrived, name: kind.name, digest, slot: None };
+        if let Some(version) = record.version {
+            let Some(claimed) = self.claim(version, member, &record, now) else { return };
+            member = claimed;
+        }
+        let Accepted { body, heads, .. } = record;
         if self.rules.of(kind.profile).is_some() {
             return self.add_to_batch(kind.profile, member, body, heads, now);
         }
@@ -282,7 +338,8 @@ impl Engine {
     }
 
     /// Puts a flight in the table: an attempt for each of the destinations at `positions` of its route, in its
-    /// endpoint's queue, without a body yet. The first attempt; `None` if the flight is over.
+    /// endpoint's queue unless it has to wait for a test, without a body yet. The first attempt; `None` if the flight is
+    /// over.
     pub(super) fn open_flight(
         &mut self,
         flight: Flight,
@@ -304,7 +361,7 @@ impl Engine {
                 flight: flight_key,
                 destination,
                 endpoint,
-                stage: Stage::Queued,
+                stage: Stage::Held,
                 body: bytes::Bytes::new(),
                 values: bytes::Bytes::new(),
                 content,
@@ -318,7 +375,6 @@ impl Engine {
                 links: Default::default(),
             };
             if let Some(attempt_key) = self.attempts.insert(attempt) {
-                self.enqueue(attempt_key, endpoint, false);
                 next = Some(attempt_key);
                 pending += 1;
             }
@@ -327,7 +383,7 @@ impl Engine {
             flight.first = next;
             flight.pending = pending;
         }
-        if pending < wanted || next.is_none() {
+        if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, now);
             return None;
@@ -363,7 +419,7 @@ impl Engine {
         let mid_frame = assembler.is_mid_frame();
         let Some(source) = self.sources.get_mut(key) else { return };
         source.assembler = Some(assembler);
-        source.has_kept = matches!(end, End::NoRoom | End::WindowFull);
+        source.has_kept = matches!(end, End::NoRoom | End::WindowFull | End::LinkFull);
         let reserved = if wanted > RESERVE_ABOVE && source.charged >= wanted as u64 { wanted.max(held) } else { held };
         self.budget.recharge(&mut source.charged, reserved as u64);
         match (mid_frame, received > 0) {
@@ -375,7 +431,7 @@ impl Engine {
         match end {
             End::UsedUp => source.waiting_since = None,
             // What was set aside keeps the time of its read.
-            End::WindowFull => _ = source.waiting_since.get_or_insert(now),
+            End::WindowFull | End::LinkFull => _ = source.waiting_since.get_or_insert(now),
             End::NoRoom => self.pause(key, now),
             End::Broken(error) => self.broken(key, &error, now),
         }
@@ -386,6 +442,7 @@ impl Engine {
         let Some(source) = self.sources.get_mut(key) else { return };
         source.phase = Phase::Closing;
         self.sources_gone += 1;
+        self.handover.source_gone(key);
         self.counters.framing_faults += 1;
         if let Some(left_out) = self.limited.framing.allow(now) {
             tracing::warn!(target: "server", "{}: connection closed: {error}{}", source.peer, more(left_out));
@@ -402,6 +459,8 @@ enum End {
     NoRoom,
     /// Too many records of this connection wait for their code; the rest was set aside.
     WindowFull,
+    /// An executor that may own the next record has no room; the rest was set aside.
+    LinkFull,
     /// Framing broke.
     Broken(FrameError),
 }
@@ -409,9 +468,4 @@ enum End {
 /// A name as text for the log.
 fn text(name: &[u8]) -> std::borrow::Cow<'_, str> {
     if name.is_empty() { "(none)".into() } else { String::from_utf8_lossy(name) }
-}
-
-/// Ends a limited line with the number of lines that were left out before it.
-pub(super) fn more(left_out: u64) -> String {
-    if left_out == 0 { String::new() } else { format!(" ({left_out} more such lines were left out)") }
 }

@@ -6,17 +6,28 @@
 //!
 //! - `intake`: bytes of a source become records in flight
 //! - `dispatch`: from an endpoint's queue to a connection
+//! - `held`: attempts that have to wait for another destination of their record
+//! - `probes`: requests without a record that ask whether a URL is there, and their verdict
 //! - `outcome`: what a request's end means for its record, and the code for the source
 //! - `sources`, `connections`: opening, closing, what to write
+//! - `pools`: once a beat, who has how many connections, which are too old, which are dead
+//! - `handshakes`: connections between TCP and the end of their TLS handshake
 //! - `batching`: filling and closing batches, taking them apart
+//! - `ordering`: one version of a record in flight; `handover`: records of other executors
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
 
 mod batching;
 mod connections;
 mod dispatch;
+mod handover;
+mod handshakes;
+mod held;
 mod intake;
+mod ordering;
 mod outcome;
+mod pools;
+mod probes;
 mod rejects;
 mod setup;
 mod sources;
@@ -32,8 +43,9 @@ use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
 use super::encoders::Encoders;
-use super::endpoint::{Connection, Destination, Endpoint};
+use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
 use super::flight::{Attempt, Flight};
+use super::handover::Handover;
 use super::names::Names;
 use super::rejects::Rejects;
 use super::source::Source;
@@ -42,7 +54,7 @@ use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::wire::compressed::Inflater;
 use crate::wire::frame::FrameLimits;
 
@@ -108,6 +120,10 @@ pub struct Counts {
     pub connections: usize,
     /// Of these, ones that take nothing more and have nothing in flight: their sockets are to be closed.
     pub closing: usize,
+    /// Records with a version in flight whose versions are ordered, and versions that wait.
+    pub ordered: usize,
+    /// Records that other executors have, and records of theirs.
+    pub handed: usize,
 }
 
 /// Lines that could repeat per record, each with its own limit.
@@ -124,7 +140,11 @@ struct Limited {
     taken_apart: RateLimit,
     deadline: RateLimit,
     panic: RateLimit,
+    unordered: RateLimit,
+    stale: RateLimit,
     connect: RateLimit,
+    wait: RateLimit,
+    silent: RateLimit,
 }
 
 impl Default for Limited {
@@ -141,7 +161,11 @@ impl Default for Limited {
             taken_apart: limit(),
             deadline: limit(),
             panic: limit(),
+            unordered: limit(),
+            stale: limit(),
             connect: limit(),
+            wait: limit(),
+            silent: limit(),
         }
     }
 }
@@ -165,6 +189,8 @@ pub struct Engine {
     flights: Table<Flight>,
     attempts: Table<Attempt>,
     connections: Table<Connection>,
+    /// Connections whose TLS handshake may not be done; ones that are done or over leave at the next tick.
+    handshakes: Vec<Key>,
     /// Records in flight by deadline.
     deadlines: Chain,
 
@@ -176,6 +202,12 @@ pub struct Engine {
     batches: OpenBatches,
     /// Records whose frame is on its way to a file.
     rejects: Rejects,
+    /// Versions of records, if any records are ordered.
+    order: Option<ordering::Order>,
+    /// Records whose owner is another executor.
+    handover: Handover,
+    /// Sources that wait for room at another executor.
+    link_waiters: Vec<Key>,
     /// Connections that have gone or take no more answers, so far: batches look for their records when it changes.
     sources_gone: u64,
     /// Sources that wait for room, longest first.
@@ -185,6 +217,13 @@ pub struct Engine {
     rejecting: bool,
     /// When what is in flight is given up; set by [`Engine::drain`].
     drain_until: Option<Time>,
+
+    /// Both clocks at the last read from a source.
+    clock: Now,
+    /// When the pools of connections are looked at next.
+    pools_due: Time,
+    /// Spreads what must not happen at one time.
+    spread: pools::Spread,
 
     touched: Vec<usize>,
     /// Connections with an outcome that came up while their output was taken.
@@ -245,6 +284,18 @@ impl Engine {
         self.budget.used_bytes()
     }
 
+    /// Connections to each endpoint, in the order of destinations and URLs.
+    pub fn pools(&self) -> impl Iterator<Item = PoolCounts> + '_ {
+        self.endpoints.iter().map(|endpoint| PoolCounts {
+            connecting: endpoint.connecting + endpoint.replacing,
+            open: endpoint.open,
+            draining: endpoint.draining,
+            taken: endpoint.places.taken_by_all(),
+            queued: endpoint.queued.used(),
+            in_flight: endpoint.in_flight,
+        })
+    }
+
     /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts {
@@ -254,6 +305,8 @@ impl Engine {
             batches: self.batches.len(),
             attempts: self.attempts.len(),
             connections: self.connections.len(),
+            ordered: self.ordered(),
+            handed: self.handover.away() + self.handover.guests().0,
             ..Counts::default()
         };
         for endpoint in &self.endpoints {
@@ -269,8 +322,10 @@ impl Engine {
         !self.flights.is_empty()
             || !self.batches.is_empty()
             || self.rejects.is_waiting()
+            || self.is_ordering()
             || !self.paused.is_empty()
-            || self.endpoints.iter().any(|endpoint| endpoint.connecting > 0)
+            || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
+            || !self.handshakes.is_empty()
     }
 
     fn wake_source(&mut self, key: Key) {

@@ -1,19 +1,26 @@
 //! What a request's end means for its record, and the code for the source.
 
+use std::time::Duration;
+
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Flight, Member, Stage};
+use super::super::flight::{Flight, Member, Origin, Stage};
 use super::super::table::Key;
 use super::Engine;
 use super::intake::more;
-use crate::http::{Outcome, Processed};
+use crate::config::show_duration;
+use crate::http::{FailureKind, Outcome, Processed};
 use crate::record::Hex;
 use crate::time::Time;
 use crate::wire::ack;
 
 impl Engine {
     /// Sets a record's code; the first one stands.
-    pub(super) fn answer(&mut self, source: Key, number: u64, code: u8) {
+    pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
+        let source = match source {
+            Origin::Source(source) => source,
+            Origin::Ghost(ghost) => return self.handover.answer(ghost, number, code),
+        };
         if let Some(entry) = self.sources.get_mut(source)
             && entry.window.complete(number, code)
             && entry.window.is_ready()
@@ -42,31 +49,23 @@ impl Engine {
 
     fn take_outcome(&mut self, key: Key, outcome: Outcome, now: Time) {
         let Some(attempt) = self.attempts.get(key) else { return };
-        let (destination, endpoint, test) = (attempt.destination, attempt.endpoint, attempt.test);
+        if let Some(destination) = self.destinations.get_mut(attempt.destination) {
+            destination.answered = now;
+        }
         match outcome {
-            Outcome::Response { status } => {
-                let success = self.destinations.get(destination).is_some_and(|entry| entry.success.contains(status));
-                if success {
-                    self.counters.responses_success += 1;
-                    self.report_health(endpoint, |entry| entry.breaker.succeeded());
-                    self.attempt_ended(key, now);
-                } else if self.destinations.get(destination).is_some_and(|entry| entry.permanent.contains(status)) {
-                    self.counters.responses_permanent += 1;
-                    self.report_health(endpoint, |entry| entry.breaker.succeeded());
-                    self.refused_for_good(key, status, now);
-                } else {
-                    self.counters.responses_other += 1;
-                    if let Some(entry) = self.endpoints.get_mut(endpoint) {
-                        entry.breaker.answered(test, now);
-                    }
-                    self.report_failure(key, &format_args!("status {status}"), now);
-                    self.attempt_failed(key, ack::TEMPORARY, now);
-                }
+            Outcome::Response { status } => self.take_status(key, status, None, now),
+            Outcome::RetryAfter { status, wait } => {
+                let wait = wait.wait(self.unix_ms(now));
+                self.take_status(key, status, Some(wait).filter(|wait| !wait.is_zero()), now);
             }
             Outcome::Failed { kind, processed } => {
                 self.counters.requests_failed += 1;
+                if attempt.test && kind == FailureKind::Silent {
+                    let endpoint = attempt.endpoint;
+                    self.endpoint_failed(endpoint, true, &kind, now);
+                }
                 match processed {
-                    Processed::No => self.retry_or_fail(key, &kind, now),
+                    Processed::No => self.retry_or_fail(key, &kind, None, now),
                     Processed::Unknown => {
                         self.report_failure(key, &kind, now);
                         self.attempt_failed(key, ack::TEMPORARY, now);
@@ -74,6 +73,77 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// A complete answer; `wait`: no further record is wanted for so long.
+    fn take_status(&mut self, key: Key, status: u16, wait: Option<Duration>, now: Time) {
+        let Some(attempt) = self.attempts.get(key) else { return };
+        let (endpoint, test) = (attempt.endpoint, attempt.test);
+        let Some(destination) = self.destinations.get(attempt.destination) else { return };
+        let (success, permanent) = (destination.success.contains(status), destination.permanent.contains(status));
+        let cap = destination.retry_after_cap;
+        let wait = wait.map(|wait| wait.min(cap)).filter(|wait| !success && !wait.is_zero());
+        if success || permanent {
+            self.recovered(endpoint, test);
+        }
+        // Whatever becomes of this record: the URL wants no other one.
+        let waits = match (self.endpoints.get_mut(endpoint), wait) {
+            (Some(entry), Some(wait)) => entry.breaker.told_to_wait(test && !permanent, now + wait, now),
+            (Some(entry), None) if !success && !permanent => {
+                entry.breaker.answered(test, now);
+                false
+            }
+            _ => false,
+        };
+        if success {
+            self.counters.responses_success += 1;
+            self.attempt_ended(key, now);
+        } else if permanent {
+            self.counters.responses_permanent += 1;
+            self.refused_for_good(key, status, now);
+        } else {
+            self.counters.responses_other += 1;
+            self.report_failure(key, &format_args!("status {status}"), now);
+            self.attempt_failed(key, ack::TEMPORARY, now);
+        }
+        if waits {
+            self.begin_wait(endpoint, status, wait.unwrap_or_default(), now);
+        }
+    }
+
+    /// A URL asked to be left alone: what waits in its queue goes elsewhere, or is answered.
+    fn begin_wait(&mut self, endpoint: usize, status: u16, wait: Duration, now: Time) {
+        self.counters.waits += 1;
+        if let Some(left_out) = self.limited.wait.allow(now) {
+            let (name, url) = self.name_of(endpoint);
+            tracing::warn!(target: "server",
+                "destination {name}, {url}: status {status} with Retry-After: no record is sent there for {}, then one first{}",
+                show_duration(wait), more(left_out));
+        }
+        self.empty_queue(endpoint, &"the URL asked to be left alone (Retry-After)", None, now);
+    }
+
+    /// A record was taken: the URL is healthy for every executor, whatever they or probes had found.
+    fn recovered(&mut self, endpoint: usize, test: bool) {
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        if entry.breaker.succeeded(test) == Change::Healthy {
+            entry.verdict_seen = entry.verdict.set(false);
+            let (name, url) = self.name_of(endpoint);
+            tracing::info!(target: "server", "destination {name}, {url}: healthy again: it took a record");
+        }
+    }
+
+    /// Names of a destination and its URL, for the log.
+    pub(super) fn name_of(&self, endpoint: usize) -> (&str, &str) {
+        let Some(entry) = self.endpoints.get(endpoint) else { return ("", "") };
+        let name = self.destinations.get(entry.destination).map_or("", |destination| destination.name.as_str());
+        (name, entry.url.as_str())
+    }
+
+    /// What the wall clock says at `now`: it was read with the last bytes of a source.
+    fn unix_ms(&self, now: Time) -> u64 {
+        let since = u64::try_from(now.since(self.clock.monotonic).as_millis()).unwrap_or(u64::MAX);
+        self.clock.unix_ms.saturating_add(since)
     }
 
     /// One line a second about requests that failed.
@@ -133,17 +203,24 @@ impl Engine {
     /// A destination has taken the flight, or will never take it. The last one decides.
     fn attempt_ended(&mut self, key: Key, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
+        let taken = self.attempts.get(key).is_some_and(|attempt| !attempt.refused_for_good);
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
+        flight.taken |= taken;
         flight.pending = flight.pending.saturating_sub(1);
         if flight.pending > 0 {
+            if flight.held && !flight.answered {
+                self.release_held(flight_key, now);
+            }
             return;
         }
         if flight.refused_for_good && !flight.answered {
             if flight.refused_as_batch {
                 return self.take_apart(flight_key, now);
             }
+            flight.given_up = true;
             self.answer_flight(flight_key, ack::PERMANENT, now);
         } else {
+            flight.delivered = !flight.answered;
             self.answer_flight(flight_key, ack::OK, now);
         }
         self.finish_flight(flight_key);
@@ -172,8 +249,8 @@ impl Engine {
         self.answer(member.source, member.number, code);
     }
 
-    /// One destination did not take the record: the source is told at once. Attempts that are queued elsewhere are
-    /// dropped, since all destinations will see the record again; those on their way end by themselves.
+    /// One destination did not take the record: the source is told at once. Attempts that are held back or queued elsewhere
+    /// are dropped, since all destinations will see the record again; those on their way end by themselves.
     pub(super) fn attempt_failed(&mut self, key: Key, code: u8, now: Time) {
         let Some(flight_key) = self.finish_attempt(key) else { return };
         let Some(flight) = self.flights.get_mut(flight_key) else { return };
@@ -184,7 +261,7 @@ impl Engine {
             while let Some(sibling) = next {
                 let Some(attempt) = self.attempts.get(sibling) else { break };
                 next = attempt.sibling;
-                if attempt.stage == Stage::Queued
+                if matches!(attempt.stage, Stage::Queued | Stage::Held)
                     && self.finish_attempt(sibling).is_some()
                     && let Some(flight) = self.flights.get_mut(flight_key)
                 {
@@ -208,6 +285,7 @@ impl Engine {
         let entry = self.endpoints.get_mut(endpoint);
         match (stage, entry) {
             (Stage::Done, _) => return None,
+            (Stage::Held, _) => {}
             (Stage::Queued, Some(entry)) => {
                 entry.queued.release(1);
                 if was_test {
@@ -236,11 +314,15 @@ impl Engine {
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
             next = attempt.sibling;
         }
-        flight.members().for_each(|_| self.budget.release_record());
+        for member in flight.members() {
+            self.budget.release_record();
+            self.free_slot(member, flight.outcome());
+        }
     }
 
-    /// The peer has not acted on the request: once more, on another healthy URL if there is one.
-    pub(super) fn retry_or_fail(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
+    /// The peer has not acted on the request: once more, on another healthy URL if there is one. `began`: its call began
+    /// then, with the connection that it waited for.
+    pub(super) fn retry_or_fail(&mut self, key: Key, why: &dyn std::fmt::Display, began: Option<Time>, now: Time) {
         let Some(attempt) = self.attempts.get(key) else { return };
         let (destination, endpoint, stage) = (attempt.destination, attempt.endpoint, attempt.stage);
         let wanted = !attempt.retried && self.is_wanted(attempt.flight);
@@ -252,7 +334,7 @@ impl Engine {
         match stage {
             Stage::Queued => entry.queued.release(1),
             Stage::Sent(_) => entry.in_flight = entry.in_flight.saturating_sub(1),
-            Stage::Done => return,
+            Stage::Held | Stage::Done => return,
         }
         if let Some(attempt) = self.attempts.get_mut(key) {
             attempt.retried = true;
@@ -261,36 +343,38 @@ impl Engine {
             }
         }
         self.counters.retries += 1;
+        if let Some(began) = began {
+            self.begin_call(key, began);
+        }
         self.enqueue(key, next, true);
     }
 
     /// Records that failed to connect or timed out at an endpoint; its queue is emptied when it becomes unhealthy.
-    /// `test` if one of them tested whether an unhealthy endpoint is back.
-    pub(super) fn endpoint_failed(&mut self, endpoint: usize, test: bool, now: Time) {
-        if self.report_health(endpoint, |entry| entry.breaker.failed(1, test, now)) == Change::Unhealthy {
-            self.empty_queue(endpoint, &"the URL became unhealthy", now);
+    /// `test` if one of them tested whether a closed endpoint is back. `why`: what the last one met.
+    pub(super) fn endpoint_failed(&mut self, endpoint: usize, test: bool, why: &dyn std::fmt::Display, now: Time) {
+        let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
+        if entry.breaker.failed(1, test, now) == Change::Unhealthy {
+            let (name, url) = self.name_of(endpoint);
+            let threshold = self.threshold_of(endpoint);
+            tracing::warn!(target: "server",
+                "destination {name}, {url}: unhealthy: {threshold} records in a row could not connect or were not answered in time, the last one: {why}; one record tests it from time to time");
+            self.closed(endpoint, now);
         }
     }
 
-    fn report_health(
-        &mut self,
-        endpoint: usize,
-        event: impl FnOnce(&mut super::super::endpoint::Endpoint) -> Change,
-    ) -> Change {
-        let Some(entry) = self.endpoints.get_mut(endpoint) else { return Change::None };
-        let change = event(entry);
-        let name = self.destinations.get(entry.destination).map_or("", |destination| destination.name.as_str());
-        match change {
-            Change::None => {}
-            Change::Unhealthy => tracing::warn!(target: "server",
-                "destination {name}, {}: unhealthy after 3 failures in a row to connect or answer in time; one record tests it from time to time", entry.url),
-            Change::Healthy => tracing::info!(target: "server", "destination {name}, {}: healthy again", entry.url),
-        }
-        change
+    /// An endpoint became unhealthy.
+    pub(super) fn closed(&mut self, endpoint: usize, now: Time) {
+        self.counters.urls_unhealthy += 1;
+        self.empty_queue(endpoint, &"the URL became unhealthy", None, now);
     }
 
-    /// Gives every attempt in the queue its retry elsewhere, or fails it.
-    pub(super) fn empty_queue(&mut self, endpoint: usize, why: &dyn std::fmt::Display, now: Time) {
+    fn threshold_of(&self, endpoint: usize) -> u32 {
+        let destination = self.endpoints.get(endpoint).and_then(|entry| self.destinations.get(entry.destination));
+        destination.map_or(0, |destination| destination.health.unhealthy_threshold)
+    }
+
+    /// Gives every attempt in the queue its retry elsewhere, or fails it. `began`: see [`Engine::retry_or_fail`].
+    pub(super) fn empty_queue(&mut self, endpoint: usize, why: &dyn std::fmt::Display, began: Option<Time>, now: Time) {
         let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
         // Retries may come back to this queue: only what is in it now is looked at.
         let queue = std::mem::take(&mut entry.queue);
@@ -300,7 +384,7 @@ impl Engine {
                 .get(key)
                 .is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == endpoint);
             if is_here {
-                self.retry_or_fail(key, why, now);
+                self.retry_or_fail(key, why, began, now);
             }
         }
     }

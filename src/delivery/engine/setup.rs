@@ -6,21 +6,29 @@ use std::sync::Arc;
 
 use super::super::batch::{OpenBatches, Rule, Rules};
 use super::super::bodies::Bodies;
+use super::super::breaker::Breaker;
 use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::encoders::Encoders;
-use super::super::endpoint::{Destination, Endpoint};
+use super::super::endpoint::{Destination, Endpoint, Probing};
+use super::super::handover::Handover;
+use super::super::health::{Probes, Verdict};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
+use super::super::places::{Places, SharedPlaces};
 use super::super::rejects::Rejects;
 use super::super::table::Table;
+use super::ordering::Order;
+use super::pools::Spread;
 use super::{Engine, Limited};
-use crate::config::model::{BatchBody, Config, Routing};
+use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
+use crate::time::{Now, Time};
+use crate::tls::ClientTls;
 use crate::wire::frame::FrameLimits;
 
 /// What the executors of a process share: amounts that they lease, and a table that is only read.
@@ -29,7 +37,15 @@ pub struct SharedLimits {
     pool: Pool,
     /// One for each endpoint, in the order of destinations and URLs.
     queues: Vec<Shared>,
+    /// What probes say of each endpoint, in the same order.
+    verdicts: Vec<Verdict>,
+    /// Connections, one for each endpoint as well.
+    places: Vec<SharedPlaces>,
     executors: usize,
+    /// Executors draw the spread of what must not happen at one time from it.
+    seed: u64,
+    /// TLS of each destination that has a URL with it.
+    tls: Vec<Option<Arc<ClientTls>>>,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
 }
@@ -42,20 +58,35 @@ impl SharedLimits {
             let limit = u64::from(destination.max_request_queued_per_endpoint);
             destination.urls.iter().map(move |_| Shared::new(limit, executors, 1))
         });
+        let places = config.destinations.iter().flat_map(|destination| {
+            let total = u64::from(destination.max_connections_per_endpoint);
+            destination.urls.iter().map(move |_| SharedPlaces::new(total))
+        });
         SharedLimits {
             pool: Pool::new(config.executors.in_flight_bytes, records, executors),
             queues: queues.collect(),
+            verdicts: config.destinations.iter().flat_map(|it| &it.urls).map(|_| Verdict::default()).collect(),
+            places: places.collect(),
             executors,
+            seed: 0,
+            tls: Vec::new(),
             table: Arc::new(ProfileTable::new(&config.rules)),
         }
     }
-}
 
-/// Connections that executor `index` of `executors` may have of a process-wide `total`: the total divided, the rest
-/// to the first ones, at least one each.
-pub fn share(total: u32, index: usize, executors: usize) -> usize {
-    let (total, executors) = (total as usize, executors.max(1));
-    (total / executors + usize::from(index < total % executors)).max(1)
+    /// With the TLS settings of the destinations, by their index.
+    pub fn with_tls(self, tls: Vec<Option<Arc<ClientTls>>>) -> SharedLimits {
+        SharedLimits { tls, ..self }
+    }
+
+    /// With another seed: processes that start at one time must not replace their connections at one time.
+    pub fn with_seed(self, seed: u64) -> SharedLimits {
+        SharedLimits { seed, ..self }
+    }
+    /// Whether any records are ordered, so that executors hand records over to each other.
+    pub fn is_ordered(&self) -> bool {
+        self.table.profiles().iter().any(|profile| profile.ordering.is_some())
+    }
 }
 
 /// An engine cannot be made from a configuration that was not checked.
@@ -64,6 +95,9 @@ pub enum SetupError {
     /// A URL or a header.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// There are no settings for TLS, and clear text is never spoken in its place.
+    #[error("destination {0}: it has an https URL, and no TLS settings were made for it")]
+    NoTls(String),
     /// A bin transform.
     #[error("bin-transforms: {0}")]
     Transform(String),
@@ -94,13 +128,21 @@ fn delivery(
     config: &Config,
     shared: &SharedLimits,
     index: usize,
-) -> Result<(Vec<Destination>, Vec<Endpoint>), TargetError> {
+) -> Result<(Vec<Destination>, Vec<Endpoint>), SetupError> {
     let mut destinations = Vec::new();
     let mut endpoints = Vec::new();
     for destination in &config.destinations {
         let first = endpoints.len();
+        let tls = shared.tls.get(destinations.len()).cloned().flatten();
+        if tls.is_none() && destination.urls.iter().any(|url| url.scheme == Scheme::Https) {
+            return Err(SetupError::NoTls(destination.name.clone()));
+        }
         for url in &destination.urls {
-            let Some(queue) = shared.queues.get(endpoints.len()) else { continue };
+            let number = endpoints.len();
+            let shared_limits = (shared.queues.get(number), shared.places.get(number), shared.verdicts.get(number));
+            let (Some(queue), Some(places), Some(verdict)) = shared_limits else { continue };
+            // Each URL is probed by one executor for all.
+            let is_mine = destination.health.enabled && number % shared.executors.max(1) == index;
             endpoints.push(Endpoint {
                 destination: destinations.len(),
                 target: Rc::new(Target::new(url, &destination.headers)?),
@@ -112,8 +154,13 @@ fn delivery(
                 connecting: 0,
                 open: 0,
                 draining: 0,
-                share: share(destination.max_connections_per_endpoint, index, shared.executors),
-                breaker: Default::default(),
+                taken: [usize::MAX; 2],
+                breaker: Breaker::new(destination.health.unhealthy_threshold),
+                verdict: verdict.clone(),
+                verdict_seen: 0,
+                probing: if is_mine { Some(Box::new(probing(destination, url, number)?)) } else { None },
+                replacing: 0,
+                places: Places::new(places, index, shared.executors),
                 touched: false,
             });
         }
@@ -122,16 +169,42 @@ fn delivery(
             endpoints: (first..endpoints.len()).collect(),
             turn: 0,
             protocol: destination.protocol,
+            tls,
             call_timeout: destination.call_timeout,
             connect_timeout: destination.connect_timeout,
+            connection_ttl: destination.connection_ttl,
             streams: destination.http2_max_concurrent_streams as usize,
             success: destination.success,
             permanent: destination.permanent,
             gzip_above: destination.gzip_above,
             calls: Chain::default(),
+            apart: is_apart(&shared.table, destinations.len()),
+            answered: Time::ZERO,
+            health: destination.health.clone(),
+            retry_after_cap: destination.retry_after_cap,
         });
     }
     Ok((destinations, endpoints))
+}
+
+/// Whether some records are delivered, and not to the destination `index`.
+fn is_apart(table: &ProfileTable, index: usize) -> bool {
+    table
+        .profiles()
+        .iter()
+        .any(|profile| matches!(&profile.routing, Some(Routing::Destinations(list)) if !list.contains(&index)))
+}
+
+/// The probes of a URL, which is the endpoint `number`.
+fn probing(destination: &Settings, url: &Url, number: usize) -> Result<Probing, TargetError> {
+    let path = destination.health.path.clone().unwrap_or_else(|| url.path.clone());
+    let target = Target::probe(&Url { path, ..url.clone() }, &destination.headers, destination.health.method)?;
+    Ok(Probing {
+        probes: Probes::new(&destination.health, number as u64),
+        target: Rc::new(target),
+        connection: None,
+        expires: None,
+    })
 }
 
 impl Engine {
@@ -141,6 +214,7 @@ impl Engine {
         let encoders = Encoders::new(config, &policy.table).map_err(SetupError::Transform)?;
         let rules = rules(config, &policy.table);
         let (destinations, endpoints) = delivery(config, shared, index)?;
+        let order = Order::new(&policy.table, index, shared.executors);
         Ok(Engine {
             frame_limits: FrameLimits { max_frame_bytes: config.limits.max_frame_bytes },
             limits: config.limits.clone(),
@@ -156,17 +230,24 @@ impl Engine {
             flights: Table::default(),
             attempts: Table::default(),
             connections: Table::default(),
+            handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
             bodies: Bodies::default(),
             unsealed: Vec::new(),
             batches: OpenBatches::default(),
             rejects: Rejects::new(config.rejected.is_some()),
+            handover: Handover::new(index, if order.is_some() { shared.executors } else { 1 }),
+            order,
+            link_waiters: Vec::new(),
             sources_gone: 0,
             paused: VecDeque::new(),
             grace: None,
             rejecting: false,
             drain_until: None,
+            clock: Now { monotonic: Time::ZERO, unix_ms: 0 },
+            pools_due: Time::ZERO,
+            spread: Spread::new(shared.seed, index),
             touched: Vec::new(),
             spoken: Vec::new(),
             wakes: Vec::new(),
@@ -175,17 +256,5 @@ impl Engine {
             latency: Latency::default(),
             limited: Limited::default(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::share;
-
-    #[test]
-    fn shares_add_up_to_the_total_and_nobody_has_none() {
-        let all: Vec<usize> = (0..4).map(|index| share(10, index, 4)).collect();
-        assert_eq!(all, [3, 3, 2, 2]);
-        assert_eq!((0..4).map(|index| share(1, index, 4)).sum::<usize>(), 4);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use super::super::flight::Origin;
 use super::super::source::{Phase, Source, WINDOW_LIMIT};
 use super::super::table::Key;
+use super::intake::more;
 use super::{Engine, RESERVE_ABOVE, RESUME_AT_ONCE};
 use crate::time::Time;
 use crate::wire::ack;
@@ -32,6 +34,40 @@ impl Engine {
         self.counters.sources_opened += 1;
         tracing::debug!(target: "server", "{peer}: XDR connection opened");
         Some(key)
+    }
+
+    /// The connection begins with a TLS handshake. Until [`Engine::source_secured`] it has the time of a partial frame.
+    pub fn source_handshake_begins(&mut self, key: Key, now: Time) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.is_securing = true;
+            source.partial_since = Some(now);
+        }
+    }
+
+    /// What to do with the socket next while the handshake is not done: it needs no room.
+    pub fn source_handshake(&self, key: Key) -> Input {
+        match self.sources.get(key) {
+            None => Input::Gone,
+            Some(source) if source.phase == Phase::Closing || self.drain_until.is_some() => Input::Finish,
+            Some(_) => Input::Read,
+        }
+    }
+
+    /// The handshake is done.
+    pub fn source_secured(&mut self, key: Key) {
+        if let Some(source) = self.sources.get_mut(key) {
+            source.is_securing = false;
+            source.partial_since = None;
+        }
+    }
+
+    /// TLS failed, so that the connection is of no use any more: says why.
+    pub fn source_insecure(&mut self, key: Key, why: &str, now: Time) {
+        let Some(source) = self.sources.get(key) else { return };
+        let peer = source.peer;
+        if let Some(left_out) = self.limited.framing.allow(now) {
+            tracing::warn!(target: "server", "{peer}: connection closed: TLS: {why}{}", more(left_out));
+        }
     }
 
     /// The acks that can be written now.
@@ -69,6 +105,10 @@ impl Engine {
         if source.paused || source.window.len() >= WINDOW_LIMIT || source.stuck_since.is_some() {
             return Input::Wait;
         }
+        if self.waits_for_link(key, now) {
+            return Input::Wait;
+        }
+        let Some(source) = self.sources.get_mut(key) else { return Input::Gone };
         let go_on = if source.has_kept { Input::Resume } else { Input::Read };
         let whole = source.assembler.as_ref().map_or(0, Assembler::wanted_bytes);
         let whole = if whole > RESERVE_ABOVE { whole as u64 } else { 0 };
@@ -144,6 +184,18 @@ impl Engine {
             self.make_room(now);
         }
         self.pump_touched(now);
+        if !self.paused.is_empty() && self.flights.is_empty() && !self.budget.has_room(0) {
+            // The last of what was in flight ended just now, since nobody waits for it any more.
+            self.make_room(now);
+            self.pump_touched(now);
+        }
+        if self.order.is_some() {
+            self.go_on_in_order(now);
+            if !self.paused.is_empty() && !self.budget.has_room(0) {
+                self.make_room(now);
+                self.pump_touched(now);
+            }
+        }
         self.resume();
     }
 
@@ -171,6 +223,7 @@ impl Engine {
         }
         source.phase = Phase::Closing;
         self.sources_gone += 1;
+        self.handover.source_gone(key);
         self.wake_source(key);
     }
 
@@ -184,12 +237,16 @@ impl Engine {
         }
         self.counters.sources_closed += 1;
         self.sources_gone += 1;
+        self.handover.source_gone(key);
         tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());
         self.resume();
     }
 
     /// Whether the source still exists and is still read from, so that its queued records are worth sending.
-    pub(super) fn source_takes_answers(&self, key: Key) -> bool {
-        self.sources.get(key).is_some_and(|source| source.phase == Phase::Open)
+    pub(super) fn source_takes_answers(&self, source: Origin) -> bool {
+        match source {
+            Origin::Source(key) => self.sources.get(key).is_some_and(|source| source.phase == Phase::Open),
+            Origin::Ghost(key) => self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
 mod batching;
+mod health;
+mod ordering;
+mod pools;
 mod rejecting;
 
 use std::net::SocketAddr;
@@ -9,8 +12,8 @@ use ringpost_load::record::{Generator, RecordSpec};
 
 use super::*;
 use crate::config::model::{
-    Config, Cores, Destination as Settings, Executors, Format, Headers, LogFormat, Logging, Protocol, Routing, Rules,
-    Service, StatusSet, Url,
+    Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat, Logging, Protocol,
+    Routing, Rules, Scheme, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
@@ -21,10 +24,11 @@ const BUSY: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
 fn config(destinations: usize) -> Config {
     let destination = |index| Settings {
         name: format!("d{index}"),
-        urls: vec![Url { host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
+        urls: vec![Url { scheme: Scheme::Http, host: format!("d{index}.test"), port: 80, path: "/".to_owned() }],
         protocol: Protocol::Http1,
         call_timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_millis(300),
+        connection_ttl: None,
         max_connections_per_endpoint: 2,
         max_request_queued_per_endpoint: 100,
         http2_max_concurrent_streams: 256,
@@ -32,13 +36,18 @@ fn config(destinations: usize) -> Config {
         permanent: StatusSet::empty(),
         gzip_above: None,
         headers: Headers::default(),
+        health: HealthCheck { enabled: false, ..HealthCheck::default() },
+        retry_after_cap: Duration::from_secs(30),
+        tls: None,
     };
     Config {
         service: Service {
             addresses: Vec::new(),
             ports: vec![0],
+            tls: None,
             max_concurrent_records: 1000,
             socket_receive_buffer_bytes: None,
+            allowed_networks: Vec::new(),
         },
         destinations: (0..destinations).map(destination).collect(),
         rules: Rules::same_for_all(
@@ -76,7 +85,12 @@ struct Rig {
 
 impl Rig {
     fn new(config: &Config) -> Rig {
-        let mut engine = Engine::new(config, &SharedLimits::new(config, 1), 0).unwrap();
+        Rig::of(config, &SharedLimits::new(config, 1), 0)
+    }
+
+    /// Executor `index` of those that share `shared`.
+    fn of(config: &Config, shared: &SharedLimits, index: usize) -> Rig {
+        let mut engine = Engine::new(config, shared, index).unwrap();
         let source = engine.source_open(SocketAddr::from(([127, 0, 0, 1], 9)), 0).unwrap();
         let frames = Generator::new(&RecordSpec::default()).unwrap();
         Rig { engine, source, frames, sent: 0, now: Time::ZERO + Duration::from_secs(100), written: Vec::new() }
@@ -114,8 +128,11 @@ impl Rig {
         let mut opened = Vec::new();
         while let Some(connect) = self.engine.next_connect() {
             self.engine.connection_opened(connect.connection, self.now);
-            self.write(connect.connection);
             opened.push(connect);
+        }
+        // A record for several endpoints is sent when the last of them has a connection.
+        for connect in &opened {
+            self.write(connect.connection);
         }
         opened.sort_by_key(|connect| connect.endpoint);
         opened

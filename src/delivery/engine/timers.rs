@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::endpoint::ConnectionStage;
 use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
+use crate::http::State;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -16,6 +16,9 @@ pub const IDLE_TICK: Duration = Duration::from_millis(100);
 
 /// How often [`Engine::tick`] wants to be called while something is in flight.
 pub const BUSY_TICK: Duration = Duration::from_millis(10);
+
+/// What became of a call that timed out.
+const LATE: &str = "no answer within call-timeout";
 
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
@@ -30,9 +33,13 @@ impl Engine {
             // Another executor may wait for it.
             self.make_room(now);
         }
+        self.check_health(now);
+        self.expire_handshakes(now);
         self.expire_calls(now);
         self.expire_records(now);
         self.expire_rejects(now);
+        self.expire_ordered(now);
+        self.keep_pools(now);
         self.check_sources(now);
         self.check_pauses(now);
         if self.drain_until.is_some_and(|until| until <= now) {
@@ -74,15 +81,28 @@ impl Engine {
         for index in 0..self.destinations.len() {
             while let Some(key) = self.destinations.get(index).and_then(|destination| destination.calls.expired(now)) {
                 self.counters.call_timeouts += 1;
-                let endpoint = self.attempts.get(key).map(|attempt| (attempt.endpoint, attempt.test));
-                self.report_failure(key, &"no answer within call-timeout", now);
+                let sent = self.attempts.get(key).filter(|attempt| matches!(attempt.stage, Stage::Sent(_)));
+                let endpoint = sent.map(|attempt| (attempt.endpoint, attempt.test));
+                let is_news = self.is_news(key);
+                self.report_failure(key, &LATE, now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY, now);
-                if let Some((endpoint, test)) = endpoint {
-                    self.endpoint_failed(endpoint, test, now);
+                if let Some((endpoint, test)) = endpoint
+                    && (is_news || test)
+                {
+                    self.endpoint_failed(endpoint, test, &LATE, now);
                 }
             }
         }
+    }
+
+    /// Whether this attempt's time-out counts against its URL. A peer that goes away and answers none of the requests
+    /// that it had taken fails a hundred of them in one instant: that is one failure, since it may answer on the next
+    /// connection.
+    fn is_news(&mut self, key: Key) -> bool {
+        let Some(Stage::Sent(connection)) = self.attempts.get(key).map(|attempt| attempt.stage) else { return true };
+        let Some(connection) = self.connections.get_mut(connection) else { return true };
+        connection.exchange.state() != State::Draining || !std::mem::replace(&mut connection.left_calls, true)
     }
 
     /// Records whose deadline has passed.
@@ -118,7 +138,7 @@ impl Engine {
         self.connections.for_each(|key, connection| {
             let exchange = &connection.exchange;
             let is_idle = exchange.in_flight() == 0 && exchange.capacity() == 0;
-            if connection.stage == ConnectionStage::Open && is_idle && connection.heard + deadline <= now {
+            if connection.is_pooled() && is_idle && connection.heard + deadline <= now {
                 mute.push(key);
             }
         });
@@ -140,7 +160,7 @@ impl Engine {
             self.finish_attempt(attempt_key);
             let is_shut_out = stage == Stage::Queued && self.takes_nothing(endpoint);
             if matches!(stage, Stage::Sent(_)) && (test || had_time) || is_shut_out {
-                self.endpoint_failed(endpoint, test, now);
+                self.endpoint_failed(endpoint, test, &"no answer within limits.record-deadline", now);
             }
         }
         self.finish_flight(key);
@@ -187,12 +207,14 @@ impl Engine {
             let half = source.partial_since.filter(|since| is_reading && *since + partial <= now);
             let deaf = source.stuck_since.filter(|since| *since + stuck <= now);
             if half.is_some() || deaf.is_some() {
-                late.push((key, deaf.is_some(), source.peer));
+                late.push((key, deaf.is_some(), source.is_securing, source.peer));
             }
         });
-        for (key, deaf, peer) in late {
+        for (key, deaf, securing, peer) in late {
             let why = if deaf {
                 "it did not read its acks within limits.ack-write-timeout"
+            } else if securing {
+                "its TLS handshake was not done within limits.partial-frame-timeout"
             } else {
                 "a frame was not completed within limits.partial-frame-timeout"
             };
@@ -213,7 +235,8 @@ impl Engine {
         let waited = |key: &Key| {
             sources.get(*key).and_then(|source| source.waiting_since).is_some_and(|since| since + PAUSE_LIMIT <= now)
         };
-        if self.paused.iter().any(waited) {
+        let inbound = self.handover.waiting_since().is_some_and(|since| since + PAUSE_LIMIT <= now);
+        if inbound || self.paused.iter().any(waited) {
             self.rejecting = true;
             tracing::warn!(target: "server",
                 "no room for 2 s (in-flight-bytes or max-concurrent-records is used up, a destination is slow): frames are answered 18 until use is below 80 %");

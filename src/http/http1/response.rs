@@ -10,6 +10,8 @@ mod head;
 use chunked::{Chunked, Step};
 use head::{Framing, Head};
 
+use crate::http::RetryAfter;
+
 pub(super) use head::other_protocol;
 
 /// Interim responses (1xx) before the final one. Without it a peer sends them for ever.
@@ -26,6 +28,9 @@ pub(crate) struct ResponseReader {
     interim: u32,
     status: u16,
     keep: bool,
+    retry_after: Option<RetryAfter>,
+    /// Responses have no body, whatever their heads say.
+    is_head: bool,
     body_read: usize,
 }
 
@@ -68,8 +73,21 @@ impl ResponseReader {
             interim: 0,
             status: 0,
             keep: true,
+            retry_after: None,
+            is_head: false,
             body_read: 0,
         }
+    }
+
+    /// Of requests with the method HEAD: no response has a body (RFC 9112 section 6.3).
+    pub(crate) fn of_head(mut self, is_head: bool) -> ResponseReader {
+        self.is_head = is_head;
+        self
+    }
+
+    /// What the last response's `Retry-After` said.
+    pub(crate) fn retry_after(&self) -> Option<RetryAfter> {
+        self.retry_after
     }
 
     /// Reads on. After [`Progress::Done`] the next call starts the next response.
@@ -173,6 +191,10 @@ impl ResponseReader {
     fn begin_body(&mut self, head: &Head) -> bool {
         self.status = head.status;
         self.keep = head.keep;
+        self.retry_after = head.retry_after;
+        if self.is_head {
+            return true;
+        }
         match head.framing {
             Framing::None | Framing::Length(0) => return true,
             Framing::Length(length) => self.phase = Phase::Length(length),

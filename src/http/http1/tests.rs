@@ -1,10 +1,10 @@
 use super::*;
-use crate::config::model::{Headers, Url};
+use crate::config::model::{Headers, Scheme, Url};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn exchange() -> Http1 {
-    let url = Url { host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
+    let url = Url { scheme: Scheme::Http, host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
     Http1::new(Rc::new(Target::new(&url, &Headers::default()).unwrap()), ExchangeLimits::default())
 }
 

@@ -87,6 +87,11 @@ pub struct Behaviour {
     pub goodbye: Goodbye,
     /// Pause before a body, or the next part of it, is read.
     pub slow_read: Duration,
+    /// Value of `Retry-After` in every answer.
+    pub retry_after: Option<String>,
+    /// Status of the answer to a probe (any method but POST); `None`: as an ordinary request. Probes are answered
+    /// without latency, and meet `fault` if every request does.
+    pub probe_status: Option<u16>,
 }
 
 impl Default for Behaviour {
@@ -103,6 +108,8 @@ impl Default for Behaviour {
             requests_per_connection: None,
             goodbye: Goodbye::Announced,
             slow_read: Duration::ZERO,
+            retry_after: None,
+            probe_status: None,
         }
     }
 }
@@ -126,6 +133,12 @@ impl Behaviour {
     /// Every request is answered 200 after a pause in this range.
     pub fn latency(shortest: Duration, longest: Duration) -> Behaviour {
         Behaviour { latency: (shortest, longest), ..Behaviour::default() }
+    }
+
+    /// What happens to a probe.
+    pub(super) fn plan_probe(&self) -> Plan {
+        let fault = self.fault.filter(|_| self.fault_probability >= 1.0 && self.probe_status.is_none());
+        Plan { delay: Duration::ZERO, fault, status: self.probe_status.unwrap_or(self.status) }
     }
 
     /// What happens to the next request.

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::behaviour::{Fault, Goodbye};
 use super::ledger::Answer;
 use super::records::Content;
 use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
+use crate::tls::Stream;
 
 /// Most header lines of a request.
 const HEADERS: usize = 64;
@@ -29,6 +29,8 @@ struct Head {
     gzip: bool,
     expects_continue: bool,
     close: bool,
+    /// Another method than POST.
+    is_probe: bool,
     logged: Option<LoggedRequest>,
 }
 
@@ -41,7 +43,7 @@ enum Parsed {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     peer: Peer,
     input: Vec<u8>,
     read_to: usize,
@@ -53,7 +55,7 @@ struct Connection {
 /// Marks the end of a connection.
 struct Ended;
 
-pub(super) async fn serve(stream: TcpStream, peer: Peer) {
+pub(super) async fn serve(stream: Stream, peer: Peer) {
     let (input, output, unwritten) = (Vec::with_capacity(READ_BYTES), Vec::new(), Vec::new());
     let mut connection = Connection { stream, peer, input, read_to: 0, output, unwritten };
     while connection.step().await.is_ok() {}
@@ -100,7 +102,10 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = self.stream.write_all(&self.output).await;
+        let mut written = self.stream.write_all(&self.output).await;
+        if written.is_ok() {
+            written = self.stream.flush().await;
+        }
         if written.is_err() {
             let mut books = self.peer.shared.ledger.lock();
             self.unwritten.iter().for_each(|answer| books.unanswered(answer));
@@ -110,7 +115,23 @@ impl Connection {
         written.map_err(|_| Ended)
     }
 
+    /// A request without a record.
+    async fn probe(&mut self, head: Option<LoggedRequest>) -> Result<(), Ended> {
+        let Some(head) = head else { return Err(Ended) };
+        let is_head = head.method == "HEAD";
+        let plan = self.peer.probe(head);
+        if let Some(fault) = plan.fault {
+            return self.fail(fault).await;
+        }
+        let body = if is_head { "" } else { "ok" };
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\ncontent-length: 2\r\n\r\n{body}", plan.status);
+        Ok(())
+    }
+
     async fn request(&mut self, head: Head) -> Result<(), Ended> {
+        if head.is_probe {
+            return self.probe(head.logged).await;
+        }
         if head.length > BODY_LIMIT {
             return self.reject(413).await;
         }
@@ -153,7 +174,10 @@ impl Connection {
             tokio::time::sleep(plan.delay).await;
         }
         match plan.fault {
-            Some(fault) => self.fail(fault).await,
+            Some(fault) => {
+                self.peer.shared.ledger.lock().answered(&Answer::default());
+                self.fail(fault).await
+            }
             None => self.answer(answer, last, head.close).await,
         }
     }
@@ -165,8 +189,10 @@ impl Connection {
             ""
         };
         let length = self.peer.behaviour().body_bytes;
+        let wait = self.peer.behaviour().retry_after.as_ref().map(|it| format!("retry-after: {it}\r\n"));
+        let wait = wait.unwrap_or_default();
         // Writing to a Vec does not fail.
-        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}content-length: {length}\r\n\r\n", answer.status);
+        let _ = write!(self.output, "HTTP/1.1 {} x\r\n{close}{wait}content-length: {length}\r\n\r\n", answer.status);
         self.output.resize(self.output.len() + length, b'x');
         self.peer.shared.ledger.lock().answered(&answer);
         self.unwritten.push(answer);
@@ -179,7 +205,6 @@ impl Connection {
 
     /// No answer, or a part of one: never a success.
     async fn fail(&mut self, fault: Fault) -> Result<(), Ended> {
-        self.peer.shared.ledger.lock().answered(&Answer::default());
         match fault {
             Fault::Hang => {
                 self.flush().await?;
@@ -220,6 +245,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
         gzip: false,
         expects_continue: false,
         close: false,
+        is_probe: request.method.is_some_and(|method| method != "POST"),
         logged: None,
     };
     for header in request.headers.iter() {
@@ -244,7 +270,7 @@ fn parse(bytes: &[u8], logs: bool) -> Parsed {
             head.close = header.value.eq_ignore_ascii_case(b"close");
         }
     }
-    if logs {
+    if logs || head.is_probe {
         let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
         head.logged = Some(LoggedRequest {
             number: 0,

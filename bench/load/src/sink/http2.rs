@@ -9,7 +9,6 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::behaviour::{Fault, Goodbye, Plan};
@@ -17,6 +16,7 @@ use super::ledger::Answer;
 use super::records::Content;
 use super::{LoggedRequest, Peer, Received};
 use crate::record::Identity;
+use crate::tls::Stream;
 
 /// Flow-control windows, large enough never to stand in the way of records.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -43,7 +43,7 @@ struct Waiting {
 }
 
 struct Connection {
-    h2: h2::server::Connection<TcpStream, Bytes>,
+    h2: h2::server::Connection<Stream, Bytes>,
     peer: Peer,
     reading: Vec<Reading>,
     /// By time and number, so that equal times keep their order.
@@ -58,7 +58,7 @@ struct Connection {
     said_goodbye: bool,
 }
 
-pub(super) async fn serve(stream: TcpStream, mut peer: Peer) {
+pub(super) async fn serve(stream: Stream, mut peer: Peer) {
     let slow = !peer.behaviour().slow_read.is_zero();
     let mut builder = h2::server::Builder::new();
     builder
@@ -111,6 +111,9 @@ impl Connection {
     }
 
     fn accept(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        if request.method() != http::Method::POST {
+            return self.probe(&request.into_parts().0, respond);
+        }
         let (plan, last) = self.peer.plan();
         let slow = self.peer.behaviour().slow_read;
         let (head, body) = request.into_parts();
@@ -131,6 +134,20 @@ impl Connection {
                 Goodbye::Announced => self.h2.graceful_shutdown(),
                 Goodbye::Abrupt => self.h2.abrupt_shutdown(Reason::NO_ERROR),
             }
+        }
+    }
+
+    /// A request without a record.
+    fn probe(&mut self, request: &http::request::Parts, mut respond: SendResponse<Bytes>) {
+        let is_head = request.method == http::Method::HEAD;
+        let plan = self.peer.probe(log(request));
+        match plan.fault {
+            Some(fault) => {
+                self.closing |= fail(&mut respond, fault, &mut self.cut);
+                self.hung.push(respond);
+            }
+            // The client may have gone.
+            None => drop(answer(&mut respond, head(plan.status, None), if is_head { 0 } else { 2 })),
         }
     }
 
@@ -179,6 +196,7 @@ impl Connection {
             return false;
         }
         let length = self.peer.behaviour().body_bytes;
+        let wait = self.peer.behaviour().retry_after.clone();
         let mut books = self.peer.shared.ledger.lock();
         for mut waiting in self.ready.drain(..) {
             if let Some(fault) = waiting.plan.fault {
@@ -188,7 +206,8 @@ impl Connection {
                 continue;
             }
             books.answered(&waiting.answer);
-            if respond(&mut waiting.respond, waiting.answer.status, length).is_err() {
+            let head = head(waiting.answer.status, wait.as_deref());
+            if answer(&mut waiting.respond, head, length).is_err() {
                 // The client cancelled it meanwhile.
                 books.unanswered(&waiting.answer);
             }
@@ -244,14 +263,17 @@ impl Reading {
     }
 }
 
-fn head(status: u16) -> Response<()> {
+fn head(status: u16, retry_after: Option<&str>) -> Response<()> {
     let mut response = Response::new(());
+    if let Some(value) = retry_after.and_then(|text| http::HeaderValue::from_str(text).ok()) {
+        response.headers_mut().insert(http::header::RETRY_AFTER, value);
+    }
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
 }
 
-fn respond(respond: &mut SendResponse<Bytes>, status: u16, length: usize) -> Result<(), h2::Error> {
-    let mut stream = respond.send_response(head(status), length == 0)?;
+fn answer(respond: &mut SendResponse<Bytes>, head: Response<()>, length: usize) -> Result<(), h2::Error> {
+    let mut stream = respond.send_response(head, length == 0)?;
     if length > 0 {
         stream.send_data(Bytes::from(vec![b'x'; length]), true)?;
     }
@@ -272,7 +294,7 @@ fn fail(respond: &mut SendResponse<Bytes>, fault: Fault, cut: &mut Vec<SendStrea
         }
         Fault::CloseBeforeAnswer => true,
         Fault::CloseAfterHead | Fault::CloseMidBody => {
-            let mut response = head(200);
+            let mut response = head(200, None);
             response.headers_mut().insert(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("4"));
             if let Ok(mut stream) = respond.send_response(response, false) {
                 if fault == Fault::CloseMidBody {

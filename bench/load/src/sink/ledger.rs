@@ -68,6 +68,8 @@ pub struct SinkStats {
     /// Bodies that are not what their type says, or have a record of no generator, or of another one than its digest.
     /// Of requests with a digest, JSON bodies are looked at, by sample; of those without, all that are of a known type.
     pub corrupt: u64,
+    /// Requests with another method than POST, which count as nothing else.
+    pub probes: u64,
     /// Connections accepted.
     pub connections: u64,
     /// Requests by what became of them: a status, or 0 for hung, cut and reset ones.
@@ -147,6 +149,8 @@ pub(super) struct Books {
     pub(super) stats: SinkStats,
     pub(super) ledger: SinkLedger,
     pub(super) log: Vec<LoggedRequest>,
+    /// The first probes.
+    pub(super) probes: Vec<LoggedRequest>,
 }
 
 impl Books {
@@ -244,6 +248,11 @@ impl Ledger {
     /// A copy of all books.
     pub fn snapshot(&self) -> SinkLedger {
         self.lock().ledger.clone()
+    }
+
+    /// The first probes, always logged.
+    pub fn probes(&self) -> Vec<LoggedRequest> {
+        self.lock().probes.clone()
     }
 
     /// The logged requests from `from` on (see [`super::SinkConfig::log_requests`]).

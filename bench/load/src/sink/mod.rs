@@ -20,15 +20,20 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::rustls::ServerConfig;
 
 pub use behaviour::{Behaviour, Fault, Goodbye, Poison, Poisoned};
 pub use ledger::{Ledger, LoggedRequest, SinkEntry, SinkLedger, SinkStats};
 
 use crate::clock::thread_cpu;
 use crate::record::Identity;
+use crate::tls::Stream;
 use behaviour::Plan;
 use ledger::Answer;
 use records::{Content, Records};
+
+/// Probes that are kept.
+const LOGGED_PROBES: usize = 16;
 
 /// How a sink starts.
 #[derive(Debug, Clone)]
@@ -47,6 +52,8 @@ pub struct SinkConfig {
     pub verify_every: u64,
     /// SETTINGS_MAX_CONCURRENT_STREAMS.
     pub max_concurrent_streams: u32,
+    /// With TLS: then what was agreed on (ALPN) says which HTTP is spoken.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 impl Default for SinkConfig {
@@ -59,6 +66,7 @@ impl Default for SinkConfig {
             log_requests: 0,
             verify_every: 64,
             max_concurrent_streams: 1_024,
+            tls: None,
         }
     }
 }
@@ -310,6 +318,14 @@ fn start(stream: std::net::TcpStream, number: u64, shared: &Arc<Shared>) {
 }
 
 async fn serve(stream: TcpStream, peer: Peer) {
+    let tls = peer.shared.config.tls.clone();
+    if tls.is_some() {
+        return match Stream::accept(stream, tls.as_ref()).await {
+            Some(stream) if stream.is_http2() => http2::serve(stream, peer).await,
+            Some(stream) => http1::serve(stream, peer).await,
+            None => {}
+        };
+    }
     const PREFACE: &[u8] = b"PRI";
     let mut start = [0; 3];
     loop {
@@ -321,6 +337,7 @@ async fn serve(stream: TcpStream, peer: Peer) {
             Ok(_) => break,
         }
     }
+    let stream = Stream::Clear(stream);
     if start == PREFACE { http2::serve(stream, peer).await } else { http1::serve(stream, peer).await }
 }
 
@@ -357,6 +374,18 @@ impl Peer {
         self.requests += 1;
         let last = self.behaviour.requests_per_connection.is_some_and(|limit| self.requests >= limit);
         (self.behaviour.plan(&mut self.random), last)
+    }
+
+    /// A probe came: its fate.
+    fn probe(&mut self, head: LoggedRequest) -> Plan {
+        let mut books = self.shared.ledger.lock();
+        if books.probes.len() < LOGGED_PROBES {
+            let number = books.stats.probes;
+            books.probes.push(LoggedRequest { number, ..head });
+        }
+        books.stats.probes += 1;
+        drop(books);
+        self.behaviour().plan_probe()
     }
 
     /// Whether a body is kept: for the log, for a sample, or because nothing else says which records it holds.

@@ -254,22 +254,26 @@ fn what_is_left_of_a_batch_is_compressed_only_if_it_is_still_large() {
 fn a_batch_that_was_refused_before_it_lost_records_is_no_refusal_of_the_one_that_is_left() {
     let mut config = batching(3);
     config.destinations[0].permanent.insert(422);
+    config.destinations[0].max_connections_per_endpoint = 1;
     config.destinations.push(config.destinations[0].clone());
     config.rules.top.routing = Some(Routing::Destinations(vec![0, 1]));
     let mut rig = Rig::new(&config);
+    // The second destination is busy with a batch before.
+    rig.send(3);
+    let connects = rig.connect();
+    let (first, second) = (connects[0].connection, connects[1].connection);
+    rig.answer(first, OK);
     let other = rig.another_source();
     rig.send_on(other);
     rig.send_on(rig.source);
     rig.send_on(other);
-    let connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
-    let connection = |endpoint| connects.iter().find(|it| it.endpoint == endpoint).unwrap().connection;
-    let (first, second) = (connection(0), connection(1));
-    rig.engine.connection_opened(first, rig.now);
-    assert_eq!(keys(&body_of(&rig.write(first))), [0, 1, 2]);
+    assert_eq!(keys(&body_of(&rig.write(first))), [3, 4, 5]);
     rig.answer(first, REFUSED);
     rig.engine.source_closed(other);
-    rig.engine.connection_opened(second, rig.now);
-    assert_eq!(keys(&body_of(&rig.write(second))), [1]);
+    rig.answer(second, OK);
+    let (connection, request) = rig.written.pop().unwrap();
+    assert_eq!((connection, keys(&body_of(&request))), (second, vec![4]));
+    assert_eq!(rig.codes(), [0, 0, 0]);
     rig.answer(second, REFUSED);
     assert_eq!(rig.codes(), [0u8; 0]);
     let written = std::mem::take(&mut rig.written);
@@ -281,7 +285,7 @@ fn a_batch_that_was_refused_before_it_lost_records_is_no_refusal_of_the_one_that
         .collect();
     assert_eq!(
         again.iter().map(|(connection, bytes)| (*connection, keys(&body_of(bytes)))).collect::<Vec<_>>(),
-        [(first, vec![1])],
+        [(first, vec![4])],
         "only the one that refused the whole batch sees it again"
     );
     rig.answer(first, OK);
@@ -381,7 +385,7 @@ fn a_batch_that_finds_no_healthy_url_when_it_closes_is_counted_and_answered() {
     rig.after(3_500);
     // Three time-outs in a row make the URL unhealthy just before the next batch is closed.
     let now = rig.now;
-    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, now));
+    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, &"late", now));
     rig.tick();
     assert_eq!(rig.engine.counters().refused, 2);
     rig.answer(sent[0].0, OK);

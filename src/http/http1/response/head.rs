@@ -1,5 +1,7 @@
 //! The head of a response: status line and the headers that frame the body.
 
+use crate::http::RetryAfter;
+
 /// Headers of one response head; more are malformed.
 const MAX_HEADERS: usize = 100;
 /// What every response starts with.
@@ -14,6 +16,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// HTTP/1.1 without `Connection: close`.
     pub(super) keep: bool,
+    /// The first `Retry-After` that says anything.
+    pub(super) retry_after: Option<RetryAfter>,
 }
 
 /// Where the body ends (RFC 9112 section 6.3).
@@ -80,7 +84,7 @@ impl Head {
             fields.read(header)?;
         }
         let framing = fields.framing(version, status)?;
-        Ok(Head { status, framing, keep: version == 1 && !fields.close })
+        Ok(Head { status, framing, keep: version == 1 && !fields.close, retry_after: fields.retry_after })
     }
 }
 
@@ -101,6 +105,7 @@ struct Fields {
     length: Option<u64>,
     chunked: bool,
     close: bool,
+    retry_after: Option<RetryAfter>,
 }
 
 impl Fields {
@@ -121,6 +126,8 @@ impl Fields {
         } else if header.name.eq_ignore_ascii_case("connection") {
             let mut tokens = header.value.split(|byte| *byte == b',');
             self.close |= tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+        } else if header.name.eq_ignore_ascii_case("retry-after") {
+            self.retry_after = self.retry_after.or_else(|| RetryAfter::parse(header.value));
         }
         Ok(())
     }
