@@ -1,5 +1,5 @@
 //! HTTP/1.1 servers that break every rule (`reliability.md`, HTTP peers, 13, 14, 16 and 18 to 24), against the real
-//! binary, each with an honest neighbour on the same executor. See `peers::Arena` for what holds in all of them.
+//! binary, each with an honest neighbour on the same executor. See `hostile::Arena` for what holds in all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,15 +9,15 @@
     reason = "tests may fail loudly, helpers outside test functions included"
 )]
 
-mod peers;
+mod hostile;
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peers::http1::{OK, honest};
-use peers::{Arena, Wire};
+use hostile::http1::{OK, honest};
+use hostile::{Arena, Wire};
 use support::LONG;
 
 const HTTP_1: &str = "HTTP_1_1";

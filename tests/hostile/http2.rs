@@ -171,7 +171,7 @@ impl<'a> Server<'a> {
     }
 
     /// Takes one frame in, with what a server owes for it: the request that is complete with it, if one is.
-    fn take(&mut self, frame: &Frame) -> Option<(u32, u64)> {
+    pub fn take(&mut self, frame: &Frame) -> Option<(u32, u64)> {
         match frame.kind {
             SETTINGS if frame.flags & ACK == 0 && self.acknowledges => {
                 self.wire.send(self::frame(SETTINGS, ACK, 0, &[]));
