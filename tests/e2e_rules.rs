@@ -258,10 +258,9 @@ fn headers_of_a_request() {
     }
 }
 
-#[test]
-fn an_answer_that_came_before_the_connection_broke_is_still_read() {
-    // It answers before it has read the body, and closes with bytes unread, so that the connection is reset while the
-    // connector writes: what it said before counts all the same.
+/// A destination that answers before it has read the body, and closes with bytes unread, so that the connection is reset
+/// while the connector writes.
+fn answers_early(answer: &'static str) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -269,16 +268,26 @@ fn an_answer_that_came_before_the_connection_broke_is_still_read() {
             let mut stream = stream.unwrap();
             stream.read_exact(&mut [0; 16]).unwrap();
             std::thread::sleep(Duration::from_millis(100));
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let mut connector = http1(address).start();
-    let large = RecordSpec { body_bytes: 8 << 20, ..RecordSpec::default() };
-    let generator = Generator::new(&large).unwrap();
-    let mut client = client(connector.addr());
-    for sequence in 0..3 {
-        client.send_frame(&generator.frame(sequence)).unwrap();
-        assert_eq!(client.read_ack().unwrap(), 0);
+    address
+}
+
+#[test]
+fn an_answer_that_came_before_the_connection_broke_is_read_and_a_success_for_half_a_request_is_none() {
+    for (answer, code) in [
+        ("HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n", 10),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 11),
+    ] {
+        let mut connector = http1(answers_early(answer)).set("permanent-status-codes: [ 413 ]").start();
+        let large = RecordSpec { body_bytes: 8 << 20, ..RecordSpec::default() };
+        let generator = Generator::new(&large).unwrap();
+        let mut client = client(connector.addr());
+        for sequence in 0..3 {
+            client.send_frame(&generator.frame(sequence)).unwrap();
+            assert_eq!(client.read_ack().unwrap(), code, "{answer}");
+        }
+        connector.stop();
     }
-    connector.stop();
 }

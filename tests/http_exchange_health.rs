@@ -100,3 +100,29 @@ fn of_two_go_aways_the_second_says_which_streams_were_not_looked_at() {
     connection.exchange.end();
     assert_eq!(connection.outcomes(), [failed(tickets[1], Closed, Processed::Unknown)], "each has one end");
 }
+
+#[test]
+fn a_connection_that_begins_with_few_requests_takes_more_while_they_are_answered() {
+    let mut connection = Connection::with(ExchangeLimits { first_requests: 2, ..ExchangeLimits::default() });
+    connection.take();
+    connection.receive(&[settings(&[])]);
+    let tickets: Vec<Ticket> = (0..2).map(|_| connection.submit()).collect();
+    assert_eq!(connection.exchange.capacity(), 0);
+    connection.take();
+    connection.receive(&[ok(1, true)]);
+    assert_eq!(connection.exchange.capacity(), 0, "the second one may be the last that the peer takes");
+    connection.receive(&[ok(3, true)]);
+    assert_eq!(connection.exchange.capacity(), 2);
+    // One that is given up is over, too: a peer that does not answer it does not stop the others for good.
+    let tickets = [tickets[0], tickets[1], connection.submit(), connection.submit()];
+    connection.take();
+    connection.exchange.cancel(tickets[3]);
+    assert_eq!(connection.exchange.capacity(), 4);
+    assert_eq!(connection.outcomes(), [good(tickets[0]), good(tickets[1])]);
+    assert_eq!(connection.exchange.taken(), None, "it has not gone away");
+    let last = connection.submit();
+    connection.take();
+    connection.receive(&[go_away(7)]);
+    assert_eq!(connection.outcomes(), [failed(last, GoneAway, Processed::No)]);
+    assert_eq!(connection.exchange.taken(), Some(4));
+}

@@ -89,6 +89,10 @@ impl Secured {
         self.inner.cut();
     }
 
+    pub(super) fn taken(&self) -> Option<usize> {
+        self.inner.taken()
+    }
+
     pub(super) fn has_outcome(&self) -> bool {
         self.inner.has_outcome()
     }
@@ -150,10 +154,6 @@ impl Secured {
 
     pub(super) fn in_flight(&self) -> usize {
         self.inner.in_flight()
-    }
-
-    pub(super) fn taken(&self) -> Option<usize> {
-        self.inner.taken()
     }
 
     pub(super) fn state(&self) -> State {

@@ -13,6 +13,7 @@ mod ledger;
 mod records;
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +35,10 @@ use records::{Content, Records};
 
 /// Probes that are kept.
 const LOGGED_PROBES: usize = 16;
+
+/// Connections that may wait to be accepted. With the 128 of the standard library a burst of a proxy overflows it, and a
+/// connection that is dropped there comes again a second later, about when a call times out.
+const BACKLOG: libc::c_int = 4_096;
 
 /// How a sink starts.
 #[derive(Debug, Clone)]
@@ -236,7 +241,9 @@ impl Sink {
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, SinkError> {
     let listener = std::net::TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
-        Ok(listener)
+        // SAFETY: listen takes two numbers; the descriptor is open, and one that listens gets the new length.
+        let longer = unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) };
+        if longer == 0 { Ok(listener) } else { Err(std::io::Error::last_os_error()) }
     });
     listener.map_err(|error| SinkError::Io("listen on the sink's address", error))
 }
