@@ -28,5 +28,6 @@ pub mod ordering;
 pub mod places;
 pub mod rejects;
 pub mod source;
+pub mod spread;
 pub mod table;
 pub mod window;
