@@ -14,7 +14,6 @@
 
 pub mod oracle;
 pub mod raw;
-pub mod tunnel;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
