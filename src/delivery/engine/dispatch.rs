@@ -254,10 +254,7 @@ impl Engine {
     /// Starts the call's clock, unless a first try started it. A call that had to wait for its connection to be
     /// opened began with that.
     fn start_call(&mut self, key: Key, connection: Key, now: Time) {
-        let Some(attempt) = self.attempts.get_mut(key) else { return };
-        if attempt.links.is_linked() {
-            return;
-        }
+        let Some(attempt) = self.attempts.get(key) else { return };
         let arrived = self.flights.get(attempt.flight).map_or(now, |flight| flight.since);
         let began = self.connections.get(connection).map_or(now, |connection| connection.call_began(arrived, now));
         self.begin_call(key, began);

@@ -150,8 +150,7 @@ impl Engine {
     pub(super) fn report_failure(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
         let Some(left_out) = self.limited.failed.allow(now) else { return };
         let Some(attempt) = self.attempts.get(key) else { return };
-        let url = self.endpoints.get(attempt.endpoint).map_or("", |endpoint| endpoint.url.as_str());
-        let name = self.destinations.get(attempt.destination).map_or("", |destination| destination.name.as_str());
+        let (name, url) = self.name_of(attempt.endpoint);
         let record = self.describe(attempt.flight);
         tracing::warn!(target: "server",
             "destination {name}, {url}: {why}; {record} answered 11, so the server sends it again{}", more(left_out));
@@ -175,7 +174,7 @@ impl Engine {
     fn refused_for_good(&mut self, key: Key, status: u16, now: Time) {
         let Some(attempt) = self.attempts.get_mut(key) else { return };
         attempt.refused_for_good = true;
-        let (flight_key, destination, endpoint) = (attempt.flight, attempt.destination, attempt.endpoint);
+        let (flight_key, endpoint) = (attempt.flight, attempt.endpoint);
         let as_batch = attempt.refuses_batch();
         if let Some(flight) = self.flights.get_mut(flight_key) {
             flight.refused_for_good = true;
@@ -185,8 +184,7 @@ impl Engine {
         // A line about a batch must not take the place of one about a record.
         let limit = if is_one { &mut self.limited.permanent } else { &mut self.limited.taken_apart };
         if let Some(left_out) = limit.allow(now) {
-            let url = self.endpoints.get(endpoint).map_or("", |endpoint| endpoint.url.as_str());
-            let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
+            let (name, url) = self.name_of(endpoint);
             let record = self.describe(flight_key);
             let others = self.flights.get(flight_key).is_some_and(|flight| flight.pending > 1);
             let then = match (is_one, others) {
