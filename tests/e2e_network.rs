@@ -109,7 +109,7 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
     allowance.fault(&run);
     // These are faults of new connections.
     let ends_open_ones = faults.accept != Accept::Forward || faults.life.is_some();
-    rig.proxy.set(faults).unwrap();
+    rig.proxy.set(faults.clone()).unwrap();
     if ends_open_ones {
         rig.proxy.kill_connections(Ending::Reset);
     }
@@ -138,6 +138,10 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
         oracle::codes(&report),
         report.connections_lost,
     );
+    if ends_open_ones && side == Side::Sink {
+        // Those that there were, at most as many that are opened at the same time, and a test a second.
+        assert!(during.turned_away <= 60 || faults.life.is_some(), "{what}: no storm of connections: {during:?}");
+    }
     assert!(after > before / 5.0, "{what}: {before:.0} records/s before the fault, {after:.0} after it");
     // 2 or 32 connections to the sink, and those that drain.
     bounds.check(&rig.connector, 64);

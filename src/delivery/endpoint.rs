@@ -220,6 +220,8 @@ pub struct Connection {
     pub is_replaced: bool,
     /// When it is to be replaced.
     pub expires: Option<Time>,
+    /// The peer has sent anything at all.
+    pub spoke: bool,
     /// When the peer was last heard.
     pub heard: Time,
     /// When it was last given a request while it had none.
@@ -246,6 +248,11 @@ impl Connection {
         self.stage == ConnectionStage::Open && !self.probe
     }
 
+    /// Whether it has requests and its peer has never said a word.
+    pub fn is_mute(&self) -> bool {
+        !self.spoke && self.is_pooled() && self.exchange.in_flight() > 0
+    }
+
     /// A connection that I/O is asked to open at `now`.
     pub fn new(endpoint: usize, exchange: Exchange, now: Time) -> Connection {
         Connection {
@@ -259,6 +266,7 @@ impl Connection {
             replaces: None,
             is_replaced: false,
             expires: None,
+            spoke: false,
             heard: now,
             busy_since: now,
             pinged: None,
