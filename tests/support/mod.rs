@@ -12,6 +12,7 @@
     reason = "tests may fail loudly"
 )]
 
+pub mod network;
 pub mod oracle;
 pub mod raw;
 pub mod tunnel;
