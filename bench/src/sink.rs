@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringpost_load::sink::{Behaviour, Fault, Goodbye, LoggedRequest, Sink, SinkConfig, SinkReport};
+use ringpost_load::tls::{Authority, Server, Validity};
 
 /// Options of `ringpost-bench sink`.
 #[derive(Debug, clap::Args)]
@@ -56,6 +57,9 @@ pub struct SinkArgs {
     /// SETTINGS_MAX_CONCURRENT_STREAMS.
     #[arg(long, default_value_t = 1_024)]
     max_concurrent_streams: u32,
+    /// Speaks TLS, with a certificate for localhost and 127.0.0.1 whose authority it writes to this file.
+    #[arg(long)]
+    tls: Option<std::path::PathBuf>,
     /// Seed of latencies and errors.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -109,6 +113,15 @@ fn behaviour(arguments: &SinkArgs) -> Behaviour {
     }
 }
 
+/// A new authority, in this file, and what it has signed.
+fn tls(file: &std::path::Path) -> Result<std::sync::Arc<ringpost_load::tls::ServerConfig>, Box<dyn Error>> {
+    let fault = |error: ringpost_load::tls::Fault| error.to_string();
+    let authority = Authority::new("ringpost-bench").map_err(fault)?;
+    std::fs::write(file, authority.pem())?;
+    let pair = authority.sign(&["localhost", "127.0.0.1"], Validity::Now).map_err(fault)?;
+    Ok(Server::new(pair).config().map_err(fault)?)
+}
+
 /// # Errors
 /// When the address is in use.
 pub fn run(arguments: &SinkArgs) -> Result<ExitCode, Box<dyn Error>> {
@@ -119,6 +132,7 @@ pub fn run(arguments: &SinkArgs) -> Result<ExitCode, Box<dyn Error>> {
         seed: arguments.seed,
         log_requests: arguments.show,
         max_concurrent_streams: arguments.max_concurrent_streams,
+        tls: arguments.tls.as_deref().map(tls).transpose()?,
         ..SinkConfig::default()
     };
     let sink = Sink::spawn(config)?;

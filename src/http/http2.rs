@@ -302,15 +302,14 @@ impl Http2 {
         }
         // One that nobody uses is closed by its peer sooner or later: no reason for a line in the log.
         let is_ordinary = self.in_flight == 0 && self.why.is_none();
+        if self.greeting.is_silent() && self.in_flight > 0 {
+            self.unwelcome = true;
+            self.why.get_or_insert_with(|| "the peer closed the connection without a word of HTTP/2; if this URL speaks HTTP/1.1, set protocol: HTTP_1_1".to_owned());
+        }
         self.wake.set();
         self.drive();
         self.poll_attempts(true);
-        let why = if self.greeting.is_silent() {
-            "the peer closed the connection without a word of HTTP/2; if this URL speaks HTTP/1.1, set protocol: HTTP_1_1"
-        } else {
-            "the peer closed the connection"
-        };
-        self.close(why.to_owned(), FailureKind::Closed, true);
+        self.close("the peer closed the connection".to_owned(), FailureKind::Closed, true);
         if is_ordinary {
             self.why = None;
         }

@@ -20,6 +20,10 @@ use crate::config::model::{LogFormat, LogLevel, Logging};
 pub use limit::{RateLimit, more};
 use writer::Sink;
 
+/// Modules of the HTTP/2 library. It warns of each odd frame, so that a peer could write as many lines as it likes; what
+/// becomes of the connection is said in lines of our own. To be had by its name.
+const H2: &str = "h2::";
+
 /// Names of the loggers, as `logging.levels` takes them: `tracing::info!(target: logging::SERVER, ...)`.
 pub const SERVER: &str = "server";
 /// Record parsing; at debug the key of each record.
@@ -134,7 +138,13 @@ impl Levels {
             || target.starts_with("ringpost::")
             || target.starts_with(CONNECT);
         // Dependencies write a line per HTTP/2 frame below this.
-        if ours { self.connect } else { self.root.min(LevelFilter::INFO) }
+        if ours {
+            self.connect
+        } else if target.starts_with(H2) {
+            self.root.min(LevelFilter::ERROR)
+        } else {
+            self.root.min(LevelFilter::INFO)
+        }
     }
 
     fn most(&self) -> LevelFilter {

@@ -78,8 +78,9 @@ fn levels_go_by_logger_then_by_everything_of_ours_then_by_root() {
     let log = || {
         tracing::debug!(target: RECORD_PARSER, "parser");
         tracing::debug!(target: SERVER, "server");
-        tracing::info!(target: "h2::client", "dependency");
-        tracing::warn!(target: "h2::client", "dependency warns");
+        tracing::info!(target: "glommio::net", "dependency");
+        tracing::warn!(target: "h2::proto", "a line for each frame of a peer");
+        tracing::warn!(target: "glommio::net", "dependency warns");
     };
     let of = |levels: &[(&str, LogLevel)]| {
         let text = logged(LogFormat::Simple, levels, log);

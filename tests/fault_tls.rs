@@ -1,0 +1,441 @@
+//! TLS peers that are hostile, broken or set up wrongly (reliability.md, "HTTP peers", 25 to 28), on both sides: nothing is
+//! ever sent in clear text, no record is acked that was not taken, and the log says what to do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringpost_load::sink::{Behaviour, SinkConfig, SinkHandle};
+use ringpost_load::source::SourceConfig;
+use ringpost_load::tls::{Authority, Pair, Server, Tunnel, Validity, client_config, self_signed};
+use rustls::{ServerConnection, StreamOwned};
+use support::*;
+
+/// What a record that was not taken is answered.
+const TEMPORARY: u8 = 11;
+
+fn authority() -> Authority {
+    Authority::new("authority of a test").unwrap()
+}
+
+/// For the host of the URLs here.
+fn pair(authority: &Authority) -> Pair {
+    authority.sign(&["localhost", "127.0.0.1"], Validity::Now).unwrap()
+}
+
+fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn tls_sink(server: &Server, behaviour: Behaviour) -> SinkHandle {
+    sink_with(SinkConfig { tls: Some(server.config().unwrap()), behaviour, ..SinkConfig::default() })
+}
+
+/// Towards `https://localhost` at this address, whose authority is trusted.
+fn settings(protocol: &str, to: SocketAddr, authority: &Authority) -> Settings {
+    let mut settings = Settings::to(protocol, &[to]);
+    settings.destinations[0].urls = vec![format!("https://localhost:{}/records", to.port())];
+    let ca = file(&folder(), "ca.pem", &authority.pem());
+    settings.set(&format!("tls: {{ ca-file: {} }}", ca.display()))
+}
+
+/// As [`settings`], with a client certificate.
+fn with_client(settings: Settings, authority: &Authority, own: &Pair) -> Settings {
+    let folder = folder();
+    let ca = file(&folder, "ca.pem", &authority.pem());
+    let certificate = file(&folder, "client.pem", &own.certificate);
+    let key = file(&folder, "client-key.pem", &own.key);
+    settings.set(&format!(
+        "tls: {{ ca-file: {}, certificate-file: {}, private-key-file: {} }}",
+        ca.display(),
+        certificate.display(),
+        key.display()
+    ))
+}
+
+/// A TLS port for XDR, beside the clear one; `more`: further settings of `service.tls`.
+fn with_xdr_tls(mut settings: Settings, pair: &Pair, more: &str) -> (Settings, SocketAddr) {
+    let folder = folder();
+    let certificate = file(&folder, "server.pem", &pair.certificate);
+    let key = file(&folder, "server-key.pem", &pair.key);
+    let port = free_port();
+    settings.service.push(format!(
+        "tls: {{ port: {port}, address: 127.0.0.1, certificate-file: {}, private-key-file: {}{more} }}",
+        certificate.display(),
+        key.display()
+    ));
+    (settings, SocketAddr::from(([127, 0, 0, 1], port)))
+}
+
+/// A child that ends with the test.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn openssl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("openssl");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_certificate_that_is_not_good_is_named_and_gets_no_record() {
+    let (good, other) = (authority(), Authority::new("another authority").unwrap());
+    let of = |validity| good.sign(&["localhost"], validity).unwrap();
+    let cases = [
+        (of(Validity::Expired), "the server's certificate expired"),
+        (of(Validity::NotYet), "is not valid for another"),
+        (good.sign(&["else.example"], Validity::Now).unwrap(), "is for else.example, not for localhost"),
+        (other.sign(&["localhost"], Validity::Now).unwrap(), "is signed by nobody in the trust-store"),
+        (self_signed(&["localhost"]).unwrap(), "is signed by nobody in the trust-store"),
+    ];
+    for protocol in PROTOCOLS {
+        for (pair, words) in &cases {
+            let sink = tls_sink(&Server::new(pair.clone()), Behaviour::default());
+            let mut connector = settings(protocol, sink.addr(), &good).start();
+            assert_eq!(one_record(connector.addr(), 1), TEMPORARY, "{words}");
+            connector.wait_log(words, LONG);
+            assert_eq!(sink.ledger().stats().requests, 0, "{words}");
+            connector.stop();
+        }
+    }
+}
+
+/// Listens, writes down what comes first on each connection, and answers in clear-text HTTP.
+fn clear_text_server() -> (SocketAddr, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let theirs = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = vec![0; 4096];
+            let length = stream.read(&mut bytes).unwrap_or(0);
+            theirs.lock().unwrap().push(bytes[..length].to_vec());
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            let _ = stream.read(&mut bytes);
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn a_peer_without_tls_gets_nothing_but_handshakes() {
+    for protocol in PROTOCOLS {
+        let (address, seen) = clear_text_server();
+        let mut connector = settings(protocol, address, &authority()).start();
+        for sequence in 0..10 {
+            assert_eq!(one_record(connector.addr(), sequence), TEMPORARY);
+        }
+        connector.wait_log("answers in clear-text HTTP", LONG);
+        connector.stop();
+        let seen = seen.lock().unwrap();
+        assert!(!seen.is_empty());
+        for first in seen.iter() {
+            assert!(first.starts_with(&[0x16, 3]), "{}", first.escape_ascii());
+            assert!(!first.windows(4).any(|four| four == b"POST" || four == b"PRI "), "{}", first.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_does_not_agree_on_http2_is_named_and_never_spoken_to_in_another_protocol() {
+    for (alpn, words) in [
+        (vec![], "agreed on no application protocol (ALPN) in place of h2"),
+        (vec!["http/1.1"], "NoApplicationProtocol: it does not speak h2"),
+    ] {
+        let authority = authority();
+        let server = Server { alpn: alpn.clone(), ..Server::new(pair(&authority)) };
+        let sink = tls_sink(&server, Behaviour::default());
+        let mut connector = settings("HTTP_2", sink.addr(), &authority).start();
+        assert_eq!(one_record(connector.addr(), 1), TEMPORARY);
+        connector.wait_log(words, LONG);
+        connector.wait_log("set protocol: HTTP_1_1", LONG);
+        assert_eq!(sink.ledger().stats().requests, 0, "{alpn:?}");
+        connector.stop();
+        let mut connector = settings("HTTP_1_1", sink.addr(), &authority).start();
+        assert_eq!(one_record(connector.addr(), 1), 0, "{alpn:?} is enough for HTTP/1.1");
+        connector.stop();
+    }
+}
+
+#[test]
+fn a_peer_with_tls_1_2_only_is_spoken_to() {
+    for protocol in PROTOCOLS {
+        let authority = authority();
+        let sink = tls_sink(&Server { only_tls12: true, ..Server::new(pair(&authority)) }, Behaviour::default());
+        let mut connector = settings(protocol, sink.addr(), &authority).start();
+        let run = oracle::watched(source(connector.addr(), 2, 500), &[&sink]);
+        let report = run.finish(&[&sink]);
+        assert_eq!(sink.ledger().stats().duplicates, 0, "{:?}", oracle::codes(&report));
+        connector.stop();
+    }
+}
+
+#[test]
+fn a_client_certificate_that_is_refused_after_the_handshake_is_a_failure_to_connect() {
+    // TLS 1.3: the client is done before the server has looked at its certificate.
+    let (theirs, ours) = (authority(), Authority::new("nobody's authority").unwrap());
+    let own = ours.sign(&["connector"], Validity::Now).unwrap();
+    for protocol in PROTOCOLS {
+        let server = Server { clients: Some(theirs.pem()), ..Server::new(pair(&theirs)) };
+        let sink = tls_sink(&server, Behaviour::default());
+        let plain = settings(protocol, sink.addr(), &theirs);
+        let mut connector = with_client(plain, &theirs, &own).start();
+        for sequence in 0..20 {
+            assert_eq!(one_record(connector.addr(), sequence), TEMPORARY);
+        }
+        connector.wait_log("cannot connect: TLS: the server sent the TLS alert", LONG);
+        connector.wait_log("unhealthy", LONG);
+        let stats = sink.ledger().stats();
+        assert_eq!(stats.requests, 0);
+        // Three to find out, then one a second and probes: no storm.
+        assert!(stats.connections < 20, "{} connections", stats.connections);
+        connector.stop();
+    }
+}
+
+#[test]
+fn openssl_refuses_our_client_certificate_after_the_handshake() {
+    let (theirs, ours) = (authority(), Authority::new("nobody's authority").unwrap());
+    let own = ours.sign(&["connector"], Validity::Now).unwrap();
+    let folder = folder();
+    let server = pair(&theirs);
+    let certificate = file(&folder, "server.pem", &server.certificate);
+    let key = file(&folder, "server-key.pem", &server.key);
+    let ca = file(&folder, "ca.pem", &theirs.pem());
+    let port = free_port();
+    let text = |path: &PathBuf| path.display().to_string();
+    let (port_text, certificate, key, ca) = (port.to_string(), text(&certificate), text(&key), text(&ca));
+    let arguments = [
+        "s_server",
+        "-accept",
+        &port_text,
+        "-cert",
+        &certificate,
+        "-key",
+        &key,
+        "-CAfile",
+        &ca,
+        "-Verify",
+        "1",
+        "-verify_return_error",
+        "-tls1_3",
+        "-quiet",
+    ];
+    let _server = Ends(openssl(&arguments).spawn().expect("openssl is installed"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    wait_until("openssl listens", LONG, || TcpStream::connect(address).is_ok());
+    let mut connector = with_client(settings("HTTP_1_1", address, &theirs), &theirs, &own).start();
+    for sequence in 0..5 {
+        assert_eq!(one_record(connector.addr(), sequence), TEMPORARY);
+    }
+    connector.wait_log("cannot connect: TLS: the server sent the TLS alert", LONG);
+    connector.wait_log("unhealthy", LONG);
+    connector.stop();
+}
+
+#[test]
+fn a_handshake_that_stands_still_ends_with_call_timeout() {
+    let (_listener, address) = silent_listener();
+    let mut connector = settings("HTTP_2", address, &authority()).set("call-timeout: 400").start();
+    assert_eq!(one_record(connector.addr(), 1), TEMPORARY);
+    connector.wait_log("the handshake was not done within call-timeout", LONG);
+    connector.stop();
+}
+
+/// One TLS connection after another, each served by `serve`.
+fn scripted(server: &Server, serve: impl Fn(StreamOwned<ServerConnection, TcpStream>) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = server.config().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(StreamOwned::new(connection, stream));
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_that_the_end_of_the_connection_completes_counts_only_with_close_notify() {
+    for (whole, code) in [(true, 0), (false, TEMPORARY)] {
+        let authority = authority();
+        let address = scripted(&Server::new(pair(&authority)), move |mut stream| {
+            let mut bytes = [0; 4096];
+            let mut seen = Vec::new();
+            // Head and body come in one write.
+            while !seen.windows(4).any(|four| four == b"\r\n\r\n") {
+                match stream.read(&mut bytes) {
+                    Ok(length @ 1..) => seen.extend_from_slice(&bytes[..length]),
+                    _ => return,
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nmore of this may be to com");
+            if whole {
+                stream.conn.send_close_notify();
+            }
+            let _ = stream.flush();
+            let _ = stream.sock.shutdown(std::net::Shutdown::Write);
+        });
+        let mut connector = settings("HTTP_1_1", address, &authority).start();
+        assert_eq!(one_record(connector.addr(), 1), code, "whole: {whole}");
+        connector.stop();
+    }
+}
+
+#[test]
+fn a_peer_that_asks_for_new_keys_for_ever_is_left() {
+    let authority = authority();
+    let address = scripted(&Server::new(pair(&authority)), |mut stream| {
+        while stream.conn.is_handshaking() {
+            if stream.conn.complete_io(&mut stream.sock).is_err() {
+                return;
+            }
+        }
+        for _ in 0..10_000 {
+            if stream.conn.refresh_traffic_keys().is_err() || stream.flush().is_err() {
+                return;
+            }
+        }
+    });
+    let sink = sink(Behaviour::default());
+    let mut connector = settings("HTTP_2", address, &authority).start();
+    assert_eq!(one_record(connector.addr(), 1), TEMPORARY);
+    connector.wait_log("asks for new keys again and again", LONG);
+    assert!(connector.memory_kib("VmHWM") < 200 << 10);
+    drop(sink);
+    connector.stop();
+}
+
+#[test]
+fn records_pass_in_tls_on_both_sides_and_none_is_lost() {
+    for protocol in PROTOCOLS {
+        let authority = authority();
+        let behaviour = Behaviour {
+            error_probability: 0.05,
+            requests_per_connection: Some(200),
+            ..Behaviour::latency(Duration::ZERO, Duration::from_millis(5))
+        };
+        let sink = tls_sink(&Server::new(pair(&authority)), behaviour);
+        let settings = settings(protocol, sink.addr(), &authority).executors(2);
+        let (settings, port) = with_xdr_tls(settings, &pair(&authority), "");
+        let mut connector = settings.start();
+        let tunnel = Tunnel::spawn(port, "localhost", client_config(&authority.pem(), None).unwrap()).unwrap();
+        let config =
+            SourceConfig { lap: Duration::from_millis(20), ..source(tunnel.addr(), 4, by_length(5_000, 500_000)) };
+        let report = oracle::watched(config, &[&sink]).finish(&[&sink]);
+        eprintln!("{protocol}: {:?}, {} duplicates", oracle::codes(&report), sink.ledger().stats().duplicates);
+        assert_eq!(tunnel.failed(), 0, "no connection was cut");
+        connector.stop();
+    }
+}
+
+#[test]
+fn only_clients_with_an_allowed_name_send_records() {
+    let authority = authority();
+    let sink = sink(Behaviour::default());
+    let ca = file(&folder(), "ca.pem", &authority.pem());
+    let more = format!(", ca-file: {}, allowed-peer-names: [ node.example ]", ca.display());
+    let settings = Settings::to("HTTP_1_1", &[sink.addr()]);
+    let (settings, port) = with_xdr_tls(settings, &pair(&authority), &more);
+    let mut connector = settings.start();
+    let tunnel =
+        |own: Option<&Pair>| Tunnel::spawn(port, "localhost", client_config(&authority.pem(), own).unwrap()).unwrap();
+    let refused = |tunnel: &Tunnel| {
+        let mut client = client(tunnel.addr());
+        client.send_frame(&frames(7, 1)).and_then(|()| client.read_ack().map(drop)).is_err()
+    };
+    let right = authority.sign(&["node.example"], Validity::Now).unwrap();
+    let wrong = authority.sign(&["other.example"], Validity::Now).unwrap();
+    let stranger = Authority::new("stranger").unwrap().sign(&["node.example"], Validity::Now).unwrap();
+    assert_eq!(one_record(tunnel(Some(&right)).addr(), 1), 0);
+    for (own, words) in [
+        (None, "the client shows no certificate"),
+        (Some(&wrong), "is for none of `allowed-peer-names`"),
+        (Some(&stranger), "the client's certificate is signed by nobody in"),
+    ] {
+        assert!(refused(&tunnel(own)), "{words}");
+        connector.wait_log(words, LONG);
+        // One line a second for such a cause.
+        std::thread::sleep(Duration::from_millis(1_050));
+    }
+    assert_eq!(sink.ledger().stats().delivered, 1, "only the first one's");
+    connector.stop();
+}
+
+#[test]
+fn clear_text_on_a_tls_port_and_tls_on_a_clear_port_are_named() {
+    let authority = authority();
+    let sink = sink(Behaviour::default());
+    let (settings, port) = with_xdr_tls(Settings::to("HTTP_1_1", &[sink.addr()]), &pair(&authority), "");
+    let mut connector = settings.start();
+    let mut clear = client(port);
+    clear.send_frame(&frames(1, 1)).unwrap();
+    assert!(clear.read_ack().is_err());
+    connector.wait_log("clear-text Aerospike XDR on a TLS port", LONG);
+    std::thread::sleep(Duration::from_millis(1_050));
+    let tunnel = Tunnel::spawn(connector.addr(), "localhost", client_config(&authority.pem(), None).unwrap()).unwrap();
+    let mut client = client(tunnel.addr());
+    let _ = client.send_frame(&frames(2, 1));
+    assert!(client.read_ack().is_err());
+    connector.wait_log("looks like TLS (a ClientHello) on a clear-text XDR port", LONG);
+    assert_eq!(sink.ledger().stats().requests, 0);
+    connector.stop();
+}
+
+#[test]
+fn an_xdr_handshake_that_stands_still_is_ended() {
+    let sink = sink(Behaviour::default());
+    let settings = Settings::to("HTTP_1_1", &[sink.addr()]).limit("partial-frame-timeout: 1s");
+    let (settings, port) = with_xdr_tls(settings, &pair(&authority()), "");
+    let mut connector = settings.start();
+    let mut half = connect(port);
+    half.write_all(&[0x16, 3, 1]).unwrap();
+    connector.wait_log("its TLS handshake was not done within limits.partial-frame-timeout", LONG);
+    half.set_read_timeout(Some(LONG)).unwrap();
+    assert!(matches!(half.read(&mut [0; 64]), Ok(0) | Err(_)), "closed");
+    connector.stop();
+}
+
+#[test]
+fn openssl_sends_records_to_a_tls_port() {
+    let authority = authority();
+    let sink = sink(Behaviour::default());
+    let (settings, port) = with_xdr_tls(Settings::to("HTTP_2", &[sink.addr()]), &pair(&authority), "");
+    let mut connector = settings.start();
+    let ca = file(&folder(), "ca.pem", &authority.pem()).display().to_string();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let to = port.to_string();
+        let arguments = ["s_client", "-connect", &to, "-CAfile", &ca, "-verify_return_error", "-quiet", version];
+        let mut client = Ends(openssl(&arguments).spawn().expect("openssl is installed"));
+        client.0.stdin.as_mut().unwrap().write_all(&frames(0, 3)).unwrap();
+        let mut acks = [0; 3 * 30];
+        client.0.stdout.as_mut().unwrap().read_exact(&mut acks).unwrap();
+        for ack in acks.chunks(30) {
+            assert_eq!(ringpost_load::source::ack::parse(ack.try_into().unwrap()), Ok(0), "{version}");
+        }
+    }
+    connector.stop();
+}
