@@ -185,10 +185,7 @@ fn success(context: &mut Context<'_>, view: &View<'_>) -> StatusSet {
 
 fn permanent(context: &mut Context<'_>, view: &View<'_>, success: &StatusSet) -> StatusSet {
     let key = "permanent-status-codes";
-    if let Some(entry) =
-        view.find(key).filter(|entry| matches!(&entry.value.kind, Kind::List(items) if items.is_empty()))
-    {
-        context.lines.push((view.path_of(key), entry.key_at.line));
+    if view.is_empty_list(context, key) {
         return StatusSet::empty();
     }
     let code = |node: &Node| match status(node)? {

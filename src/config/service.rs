@@ -10,7 +10,7 @@ use super::model::Service;
 use super::tls;
 use super::value;
 use super::view::{View, in_range, word};
-use super::yaml::{Kind, Node};
+use super::yaml::Node;
 
 /// Records in flight unless set, as in the official connector.
 const MAX_CONCURRENT_RECORDS: u32 = 32_768;
@@ -57,10 +57,7 @@ pub fn io_threads(context: &mut Context<'_>, root: &View<'_>) -> Option<usize> {
 
 fn allowed_networks(context: &mut Context<'_>, view: &View<'_>) -> Vec<IpNet> {
     let key = "allowed-networks";
-    if let Some(entry) =
-        view.find(key).filter(|entry| matches!(&entry.value.kind, Kind::List(items) if items.is_empty()))
-    {
-        context.lines.push((view.path_of(key), entry.key_at.line));
+    if view.is_empty_list(context, key) {
         view.warn(context, key, "an empty list allows every network; list networks, or take it out".to_owned());
         return Vec::new();
     }

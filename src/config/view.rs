@@ -153,6 +153,16 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether `key` is there as an empty list, which [`View::list`] takes for a fault.
+    pub fn is_empty_list(&self, context: &mut Context<'_>, key: &str) -> bool {
+        let Some(entry) = self.find(key) else { return false };
+        let is_empty = matches!(&entry.value.kind, Kind::List(items) if items.is_empty());
+        if is_empty {
+            context.lines.push((self.path_of(key), entry.key_at.line));
+        }
+        is_empty
+    }
+
     /// A list of different values; a single value is a list of one. `None`: absent, or wrong, which is reported.
     pub fn list<T: PartialEq>(
         &self,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::spread::Spread;
 use crate::config::model::HealthCheck;
 use crate::time::Time;
 
@@ -63,7 +64,7 @@ pub struct Probes {
     call_timeout: Duration,
     healthy_threshold: u32,
     unhealthy_threshold: u32,
-    random: u64,
+    spread: Spread,
     /// When the next one is sent.
     due: Option<Time>,
     /// Of the same kind, in a row.
@@ -82,7 +83,7 @@ impl Probes {
             call_timeout: settings.call_timeout,
             healthy_threshold: settings.healthy_threshold,
             unhealthy_threshold: settings.unhealthy_threshold,
-            random: seed,
+            spread: Spread::new(seed),
             due: None,
             failed: 0,
             passed: 0,
@@ -100,28 +101,17 @@ impl Probes {
     pub fn is_due(&mut self, now: Time) -> bool {
         let Some(due) = self.due else {
             // The clock tells one process from the next.
-            self.random ^= now.as_nanos();
+            self.spread.stir(now.as_nanos());
             let within = self.interval.min(FIRST_WITHIN);
-            self.due = Some(now + self.part_of(within));
+            self.due = Some(now + self.spread.below(within));
             return false;
         };
         if now < due {
             return false;
         }
         let spread = self.interval * u32::try_from(2 * JITTER_PERCENT).unwrap_or(0) / 100;
-        self.due = Some(now + (self.interval - spread / 2) + self.part_of(spread));
+        self.due = Some(now + (self.interval - spread / 2) + self.spread.below(spread));
         true
-    }
-
-    /// A part of `whole`, any.
-    fn part_of(&mut self, whole: Duration) -> Duration {
-        // splitmix64
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.random;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let parts = u32::try_from((word ^ (word >> 31)) % 1_000).unwrap_or(0);
-        whole * parts / 1_000
     }
 
     /// One ended, while the verdict's word is `word`.

@@ -29,5 +29,6 @@ pub mod places;
 pub mod queue;
 pub mod rejects;
 pub mod source;
+pub mod spread;
 pub mod table;
 pub mod window;

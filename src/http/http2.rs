@@ -509,7 +509,7 @@ impl Http2 {
             self.early += 1;
             return self.poll_slot(index, cut);
         }
-        let is_cut_short = matches!(&attempt.phase, Phase::Body { body, .. } if !body.is_end_stream());
+        let is_cut_short = attempt.phase.is_cut_short(self.limits.max_response_body_bytes);
         let Some(attempt) = self.vacate(index) else { return };
         self.unanswered_bytes = 0;
         match outcome {

@@ -52,6 +52,11 @@ pub struct Authorities {
 }
 
 impl Authorities {
+    /// Whether a certificate is taken because it stands in the store itself.
+    pub(super) fn pins(&self, certificate: &CertificateDer<'_>) -> bool {
+        !self.are_public && self.pinned.iter().any(|pinned| pinned.as_ref() == certificate.as_ref())
+    }
+
     /// The system's.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl ServerCertVerifier for Servers {
             Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => true,
-            _ if self.authorities.pinned.iter().any(|pinned| pinned.as_ref() == end_entity.as_ref()) => false,
+            _ if self.authorities.pins(end_entity) => false,
             _ => return Err(refused),
         };
         let Some(certificate) = Certificate::read(end_entity) else { return Err(refused) };
@@ -136,13 +136,10 @@ impl ClientCertVerifier for Clients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let by_chain = self.chains.verify_client_cert(end_entity, intermediates, now);
-        let is_pinned = || {
-            !self.authorities.are_public && self.authorities.pinned.iter().any(|it| it.as_ref() == end_entity.as_ref())
-        };
         let unreadable = Error::InvalidCertificate(CertificateError::BadEncoding);
         let certificate = match by_chain {
             Ok(_) => Certificate::read(end_entity).ok_or(unreadable)?,
-            Err(_) if is_pinned() => {
+            Err(_) if self.authorities.pins(end_entity) => {
                 let certificate = Certificate::read(end_entity).ok_or(unreadable)?;
                 in_time(&certificate, now)?;
                 certificate

@@ -1,7 +1,5 @@
 //! Records of other executors, and records for them; see [`super::super::handover`].
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::super::flight::Origin;
 use super::super::handover::{Parcel, Taken};
 use super::super::table::Key;
@@ -112,6 +110,7 @@ impl Engine {
 
     fn take_one(&mut self, taken: &Taken, bytes: &[u8], now: Time) {
         let origin = Origin::Ghost(taken.ghost);
+        let at = Now { monotonic: now, unix_ms: taken.unix_ms };
         let verdict = if !self.source_takes_answers(origin) {
             self.counters.orphaned += 1;
             Verdict::Answer(ack::TEMPORARY)
@@ -122,18 +121,8 @@ impl Engine {
             Verdict::Answer(ack::OVERLOAD)
         } else {
             let message = bytes.get(taken.message.clone()).unwrap_or_default();
-            let at = Now { monotonic: now, unix_ms: taken.unix_ms };
-            let written = self.bodies.buffer().len();
-            match catch_unwind(AssertUnwindSafe(|| self.judge_message(origin, message, at))) {
-                Ok(verdict) => verdict,
-                Err(_) => {
-                    self.bodies.buffer().truncate(written);
-                    self.report_panic(origin, now);
-                    Verdict::Answer(ack::TEMPORARY)
-                }
-            }
+            self.guarded(origin, now, |engine| engine.judge_message(origin, message, at))
         };
-        let at = Now { monotonic: now, unix_ms: taken.unix_ms };
         self.carry_out_verdict(origin, taken.number, verdict, taken.arrived, at);
     }
 }

@@ -20,12 +20,8 @@ impl Engine {
     pub(super) fn send_off(&mut self, key: Key, fresh: bool) -> bool {
         let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return false };
         let (mut held, mut cold, mut test) = (0_usize, 0_usize, None);
-        let mut next = first;
-        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
-            next = attempt.sibling;
-            let Some(endpoint) = self.endpoints.get(attempt.endpoint).filter(|_| attempt.stage == Stage::Held) else {
-                continue;
-            };
+        for (key, attempt) in self.attempts_of(key).filter(|(_, attempt)| attempt.stage == Stage::Held) {
+            let Some(endpoint) = self.endpoints.get(attempt.endpoint) else { continue };
             held += 1;
             cold += usize::from(endpoint.open == 0);
             if endpoint.breaker.is_closed() && test.is_none() {
@@ -37,7 +33,7 @@ impl Engine {
             flight.held = held > 1 && (test.is_some() || is_cold);
             flight.cold = is_cold;
         }
-        next = first;
+        let mut next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
             next = attempt.sibling;
             let (stage, index) = (attempt.stage, attempt.endpoint);
@@ -94,15 +90,10 @@ impl Engine {
 
     /// Whether an attempt of the flight is in the queue of an endpoint that has no connection.
     fn waits_for_connection(&self, flight: Key) -> bool {
-        let mut next = self.flights.get(flight).and_then(|flight| flight.first);
-        while let Some(attempt) = next.and_then(|key| self.attempts.get(key)) {
-            next = attempt.sibling;
+        self.attempts_of(flight).any(|(_, attempt)| {
             let is_cold = self.endpoints.get(attempt.endpoint).is_some_and(|endpoint| endpoint.open == 0);
-            if attempt.stage == Stage::Queued && is_cold {
-                return true;
-            }
-        }
-        false
+            attempt.stage == Stage::Queued && is_cold
+        })
     }
 
     /// Takes an attempt out of its queue, of which it is no longer an entry.

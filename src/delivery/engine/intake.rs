@@ -135,15 +135,7 @@ impl Engine {
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
             Verdict::Answer(ack::OVERLOAD)
         } else {
-            let written = self.bodies.buffer().len();
-            match catch_unwind(AssertUnwindSafe(|| self.judge(origin, frame, now))) {
-                Ok(verdict) => verdict,
-                Err(_) => {
-                    self.bodies.buffer().truncate(written);
-                    self.report_panic(origin, now.monotonic);
-                    Verdict::Answer(ack::TEMPORARY)
-                }
-            }
+            self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))
         };
         self.carry_out_verdict(origin, number, verdict, arrived, now);
     }
@@ -167,6 +159,19 @@ impl Engine {
         }
         if self.bodies.is_full() {
             self.seal_chunk();
+        }
+    }
+
+    /// A panic while one record is judged costs that record an 11, and what was written of it.
+    pub(super) fn guarded(&mut self, origin: Origin, now: Time, judge: impl FnOnce(&mut Engine) -> Verdict) -> Verdict {
+        let written = self.bodies.buffer().len();
+        match catch_unwind(AssertUnwindSafe(|| judge(self))) {
+            Ok(verdict) => verdict,
+            Err(_) => {
+                self.bodies.buffer().truncate(written);
+                self.report_panic(origin, now);
+                Verdict::Answer(ack::TEMPORARY)
+            }
         }
     }
 

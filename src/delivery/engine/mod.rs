@@ -49,6 +49,7 @@ use super::handover::Handover;
 use super::names::Names;
 use super::rejects::Rejects;
 use super::source::Source;
+use super::spread::Spread;
 use super::table::{Key, Table};
 use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
@@ -225,7 +226,7 @@ pub struct Engine {
     /// When the pools of connections are looked at next.
     pools_due: Time,
     /// Spreads what must not happen at one time.
-    spread: pools::Spread,
+    spread: Spread,
 
     touched: Vec<usize>,
     /// Connections with an outcome that came up while their output was taken.
@@ -328,6 +329,18 @@ impl Engine {
             || !self.paused.is_empty()
             || self.endpoints.iter().any(|it| it.connecting + it.replacing > 0 || it.is_probed())
             || !self.handshakes.is_empty()
+    }
+
+    /// The destination that an endpoint belongs to.
+    fn destination_of(&self, endpoint: usize) -> Option<&Destination> {
+        self.endpoints.get(endpoint).and_then(|entry| self.destinations.get(entry.destination))
+    }
+
+    /// The attempts of a flight, in the order of its route.
+    fn attempts_of(&self, flight: Key) -> impl Iterator<Item = (Key, &Attempt)> {
+        let entry = |key: Option<Key>| key.and_then(|key| Some((key, self.attempts.get(key)?)));
+        let first = self.flights.get(flight).and_then(|flight| flight.first);
+        std::iter::successors(entry(first), move |(_, attempt)| entry(attempt.sibling))
     }
 
     fn wake_source(&mut self, key: Key) {

@@ -369,8 +369,7 @@ impl Engine {
     }
 
     fn threshold_of(&self, endpoint: usize) -> u32 {
-        let destination = self.endpoints.get(endpoint).and_then(|entry| self.destinations.get(entry.destination));
-        destination.map_or(0, |destination| destination.health.unhealthy_threshold)
+        self.destination_of(endpoint).map_or(0, |destination| destination.health.unhealthy_threshold)
     }
 
     /// Gives every attempt in the queue its retry elsewhere, or fails it. `began`: see [`Engine::retry_or_fail`].

@@ -180,8 +180,7 @@ impl Engine {
 
     /// How long a peer may say nothing while requests wait for it.
     fn longest_silence(&self, endpoint: usize) -> Duration {
-        let destination = self.endpoints.get(endpoint).and_then(|entry| self.destinations.get(entry.destination));
-        let call = destination.map_or(Duration::MAX, |destination| destination.call_timeout);
+        let call = self.destination_of(endpoint).map_or(Duration::MAX, |destination| destination.call_timeout);
         call.min(self.limits.record_deadline).min(LONGEST_SILENCE)
     }
 
@@ -237,11 +236,11 @@ impl Engine {
 
     /// A connection is open: from when on it is too old.
     pub(super) fn start_life(&mut self, key: Key, now: Time) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let endpoint = self.endpoints.get(connection.endpoint);
-        let destination = endpoint.and_then(|entry| self.destinations.get(entry.destination));
-        if let Some(ttl) = destination.and_then(|destination| destination.connection_ttl) {
-            let early = self.spread.below(ttl / SPREAD_PART);
+        let endpoint = self.connections.get(key).map(|connection| connection.endpoint);
+        let destination = endpoint.and_then(|endpoint| self.destination_of(endpoint));
+        let Some(ttl) = destination.and_then(|destination| destination.connection_ttl) else { return };
+        let early = self.spread.below(ttl / SPREAD_PART);
+        if let Some(connection) = self.connections.get_mut(key) {
             connection.expires = Some(now + ttl.saturating_sub(early));
         }
     }
@@ -293,26 +292,5 @@ impl Connection {
     /// Whether nothing has been on it for a while.
     fn is_idle(&self, now: Time) -> bool {
         self.is_pooled() && self.exchange.in_flight() == 0 && self.heard + IDLE_AFTER <= now
-    }
-}
-
-/// Repeatable randomness (SplitMix64).
-#[derive(Debug)]
-pub(super) struct Spread(u64);
-
-impl Spread {
-    /// Of executor `index`.
-    pub(super) fn new(seed: u64, index: usize) -> Spread {
-        Spread(seed ^ (index as u64).wrapping_mul(0xD1B5_4A32_D192_ED03))
-    }
-
-    /// Evenly from zero to below `limit`.
-    fn below(&mut self, limit: Duration) -> Duration {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        limit.mul_f64((mixed >> 11) as f64 / (1u64 << 53) as f64)
     }
 }

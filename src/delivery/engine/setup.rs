@@ -18,9 +18,9 @@ use super::super::names::Names;
 use super::super::places::{Places, SharedPlaces};
 use super::super::queue::FairQueue;
 use super::super::rejects::Rejects;
+use super::super::spread::Spread;
 use super::super::table::Table;
 use super::ordering::Order;
-use super::pools::Spread;
 use super::{Engine, Limited};
 use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
 use crate::format::Framing;
@@ -208,6 +208,11 @@ fn probing(destination: &Settings, url: &Url, number: usize) -> Result<Probing, 
     })
 }
 
+/// That of executor `index`.
+fn spread(seed: u64, index: usize) -> Spread {
+    Spread::new(seed ^ (index as u64).wrapping_mul(0xD1B5_4A32_D192_ED03))
+}
+
 impl Engine {
     /// The engine of executor `index`.
     pub fn new(config: &Config, shared: &SharedLimits, index: usize) -> Result<Engine, SetupError> {
@@ -249,7 +254,7 @@ impl Engine {
             drain_until: None,
             clock: Now { monotonic: Time::ZERO, unix_ms: 0 },
             pools_due: Time::ZERO,
-            spread: Spread::new(shared.seed, index),
+            spread: spread(shared.seed, index),
             touched: Vec::new(),
             spoken: Vec::new(),
             wakes: Vec::new(),

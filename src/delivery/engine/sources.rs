@@ -202,23 +202,25 @@ impl Engine {
     /// After records may have ended: sends what can be sent now, and lets sources that wait for room try again.
     pub(super) fn go_on(&mut self, now: Time) {
         self.take_spoken(now);
-        if !self.paused.is_empty() && !self.budget.has_room(0) {
-            self.make_room(now);
-        }
+        self.relieve(now);
         self.pump_touched(now);
-        if !self.paused.is_empty() && self.flights.is_empty() && !self.budget.has_room(0) {
-            // The last of what was in flight ended just now, since nobody waits for it any more.
-            self.make_room(now);
-            self.pump_touched(now);
+        if self.flights.is_empty() {
+            // The last of what was in flight may have ended just now, since nobody waits for it any more.
+            self.relieve(now);
         }
         if self.order.is_some() {
             self.go_on_in_order(now);
-            if !self.paused.is_empty() && !self.budget.has_room(0) {
-                self.make_room(now);
-                self.pump_touched(now);
-            }
+            self.relieve(now);
         }
         self.resume();
+    }
+
+    /// Sends the records of batches that hold the room which sources wait for.
+    fn relieve(&mut self, now: Time) {
+        if !self.paused.is_empty() && !self.budget.has_room(0) {
+            self.make_room(now);
+            self.pump_touched(now);
+        }
     }
 
     /// Lets those that have waited longest try again.

@@ -18,6 +18,12 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Whether more of the body was to come than is read, so that dropping the stream resets it.
+    pub(super) fn is_cut_short(&self, max_body_bytes: usize) -> bool {
+        // The length first: the other question takes a lock of the library.
+        matches!(self, Phase::Body { read, body, .. } if *read > max_body_bytes && !body.is_end_stream())
+    }
+
     /// Goes on as far as what has come allows; `max_body_bytes` of the body are read.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, max_body_bytes: usize) -> Poll<Outcome> {
         loop {
