@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use ringpost_load::sink::Behaviour;
+use ringpost_load::tls::Tunnel;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
-use support::tunnel::{Side, tunnel};
 use support::*;
 
 const PASSWORD: &str = "hunter2-of-the-store";
@@ -49,7 +49,7 @@ impl Authority {
     }
 
     /// Where a source connects that trusts only this authority.
-    fn source(&self, port: u16) -> SocketAddr {
+    fn source(&self, port: u16) -> Tunnel {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -57,7 +57,7 @@ impl Authority {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        tunnel(SocketAddr::from(([127, 0, 0, 1], port)), Side::Opened(Arc::new(config), "connector.example"))
+        Tunnel::spawn(SocketAddr::from(([127, 0, 0, 1], port)), "connector.example", Arc::new(config)).unwrap()
     }
 }
 
@@ -95,7 +95,8 @@ fn a_new_certificate_is_taken_while_connections_stay_open() {
     write(&folder, "own.key", &key);
     write(&folder, "pass", PASSWORD);
     let mut process = start(folder.clone(), sink.addr());
-    let [old, new] = [&before, &after].map(|authority| authority.source(process.port));
+    let tunnels = [&before, &after].map(|authority| authority.source(process.port));
+    let [old, new] = [tunnels[0].addr(), tunnels[1].addr()];
     let mut open = client(old);
     open.send_frame(&frames(0, 2)).unwrap();
     assert_eq!(acks(&mut open, 2), [0, 0]);

@@ -16,8 +16,10 @@ mod support;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ringpost_load::sink::{Behaviour, LoggedRequest, SinkConfig, SinkHandle};
+use ringpost_load::tls::Tunnel;
 use serde_json::{Value, json};
 use support::*;
 
@@ -40,25 +42,25 @@ fn root() -> PathBuf {
 impl Example {
     #[track_caller]
     fn start(name: &str) -> Example {
-        Example::start_behind(name, |sink| sink)
+        Example::start_with(name, None)
     }
 
-    /// `front`: what the connector is told in place of the first sink's address.
+    /// `tls`: what the first sink speaks.
     #[track_caller]
-    fn start_behind(name: &str, front: impl Fn(SocketAddr) -> SocketAddr) -> Example {
+    fn start_with(name: &str, tls: Option<Arc<rustls::ServerConfig>>) -> Example {
         let mut text = std::fs::read_to_string(root().join(name)).unwrap();
-        let sink = |address: &str| {
+        let sink = |address: &str, tls| {
             let address: SocketAddr = address.replace('#', &free_port().to_string()).parse().unwrap();
-            let config =
-                SinkConfig { address, behaviour: Behaviour::default(), log_requests: LOGGED, ..SinkConfig::default() };
+            let behaviour = Behaviour::default();
+            let config = SinkConfig { address, behaviour, log_requests: LOGGED, tls, ..SinkConfig::default() };
             ringpost_load::sink::Sink::spawn(config).unwrap()
         };
-        let sinks = vec![sink("127.0.0.1:#"), sink("127.0.0.1:#"), sink("[::1]:#")];
+        let sinks = vec![sink("127.0.0.1:#", tls), sink("127.0.0.1:#", None), sink("[::1]:#", None)];
         let ports = [free_port(), free_port()];
         for (from, to) in [
             // The other port of all-settings.yml.
             ("8902", free_port().to_string()),
-            ("127.0.0.1:9000", front(sinks[0].addr()).to_string()),
+            ("127.0.0.1:9000", sinks[0].addr().to_string()),
             ("127.0.0.1:9001", sinks[1].addr().to_string()),
             ("[::1]:9002", sinks[2].addr().to_string()),
             ("8901", ports[0].to_string()),
@@ -143,7 +145,7 @@ fn no_example_is_left_out() {
     for file in std::fs::read_dir(root()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".yml") {
-            let started = ["start", "start_behind"].map(|how| format!("Example::{how}(\"{name}\""));
+            let started = ["start", "start_with"].map(|how| format!("Example::{how}(\"{name}\""));
             assert!(started.iter().any(|start| tested.contains(start)), "{name} is not exercised");
         }
     }
@@ -172,10 +174,10 @@ fn tls_key(name: &str) -> rustls::pki_types::PrivateKeyDer<'static> {
 /// A node that shows its certificate, a destination that asks for one: both by rustls alone.
 #[test]
 fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
-    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     roots.add(tls_certificates("ca.pem").remove(0)).unwrap();
-    let roots = std::sync::Arc::new(roots);
+    let roots = Arc::new(roots);
     let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
     let mut billing = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -184,8 +186,7 @@ fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
         .with_single_cert(tls_certificates("billing.pem"), tls_key("billing-key.pem"))
         .unwrap();
     billing.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let front = |sink| tunnel::tunnel(sink, tunnel::Side::Accepted(std::sync::Arc::new(billing.clone())));
-    let example = Example::start_behind("tls.yml", front);
+    let example = Example::start_with("tls.yml", Some(Arc::new(billing)));
     let node = |own: Option<&str>| {
         let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -197,10 +198,11 @@ fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
                 .unwrap(),
             None => builder.with_no_client_auth(),
         };
-        let side = tunnel::Side::Opened(std::sync::Arc::new(config), "connector.example");
-        tunnel::tunnel(SocketAddr::from(([127, 0, 0, 1], example.ports[1])), side)
+        let port = SocketAddr::from(([127, 0, 0, 1], example.ports[1]));
+        Tunnel::spawn(port, "connector.example", Arc::new(config)).unwrap()
     };
-    let mut allowed = client(node(Some("node")));
+    let way = node(Some("node"));
+    let mut allowed = client(way.addr());
     allowed.send_frame(&frames(0, 3)).unwrap();
     assert_eq!(acks(&mut allowed, 3), [0, 0, 0]);
     assert_eq!(example.send(0, 3, 1), [0], "the clear-text port beside it");
@@ -208,7 +210,8 @@ fn tls_is_spoken_on_both_sides_with_certificates_on_all_four_ends() {
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3]);
     for own in [None, Some("billing")] {
-        let mut stranger = client(node(own));
+        let way = node(own);
+        let mut stranger = client(way.addr());
         let _ = stranger.send_frame(&frames(9, 1));
         assert!(stranger.read_ack().is_err(), "{own:?} is not allowed to connect");
     }

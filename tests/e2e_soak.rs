@@ -19,25 +19,13 @@ use ringpost_load::sink::{Behaviour, Fault, SinkHandle};
 use ringpost_load::source::SourceConfig;
 use support::network::{all, ms, of_new_connections, proxy, seed};
 use support::oracle::Bounds;
+use support::random::Choices;
 use support::*;
 
 const IN_FLIGHT: u64 = 32 << 20;
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-}
-
 /// Does something to one place; gives its name.
-fn disturb(random: &mut Random, proxies: &[(&str, &ProxyHandle)], sinks: &[&SinkHandle]) -> String {
+fn disturb(random: &mut Choices, proxies: &[(&str, &ProxyHandle)], sinks: &[&SinkHandle]) -> String {
     match random.below(10) {
         0..7 => {
             let (place, proxy) = proxies[random.below(proxies.len())];
@@ -75,7 +63,7 @@ fn soak() {
     let seconds = std::env::var("RINGPOST_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
     let length = Duration::from_secs(seconds.unwrap_or(by_length(10, 600)));
     println!("soak of {length:?}, seed {}", seed());
-    let mut random = Random(seed());
+    let mut random = Choices(seed());
     let (one, two) = (sink(Behaviour::default()), sink(Behaviour::default()));
     let (to_one, to_two) = (proxy(one.addr()), proxy(two.addr()));
     let settings = Settings::to("HTTP_1_1", &[to_one.addr()]).set("call-timeout: 500").set("connect-timeout: 300");

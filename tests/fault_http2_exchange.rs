@@ -221,7 +221,7 @@ fn h08_data_after_go_away_counts_and_comes_back() {
     let mut account = Account::open();
     let tickets: Vec<Ticket> = (0..40).map(|_| account.submit(10)).collect();
     let streams = account.take();
-    account.connection.receive(&[go_away(*streams.last().unwrap())]);
+    account.connection.receive(&[go_away(*streams.last().unwrap(), NO_ERROR)]);
     // 40 times 600 KB are more than the window: it has to be opened on the way.
     let mut done = Vec::new();
     for stream in streams {

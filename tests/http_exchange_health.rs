@@ -89,9 +89,9 @@ fn of_two_go_aways_the_second_says_which_streams_were_not_looked_at() {
     let mut connection = Connection::open();
     let tickets: Vec<Ticket> = (0..4).map(|_| connection.submit()).collect();
     connection.take();
-    connection.receive(&[go_away(0x7FFF_FFFF)]);
+    connection.receive(&[go_away(0x7FFF_FFFF, NO_ERROR)]);
     assert_eq!((connection.outcomes(), connection.exchange.capacity()), (vec![], 0), "nobody is given up yet");
-    connection.receive(&[ok(1, true), go_away(3)]);
+    connection.receive(&[ok(1, true), go_away(3, NO_ERROR)]);
     let no = |ticket| failed(ticket, GoneAway, Processed::No);
     let mut outcomes = connection.outcomes();
     outcomes.sort_by_key(|(ticket, _)| ticket.slot);
@@ -122,7 +122,7 @@ fn a_connection_that_begins_with_few_requests_takes_more_while_they_are_answered
     assert_eq!(connection.exchange.taken(), None, "it has not gone away");
     let last = connection.submit();
     connection.take();
-    connection.receive(&[go_away(7)]);
+    connection.receive(&[go_away(7, NO_ERROR)]);
     assert_eq!(connection.outcomes(), [failed(last, GoneAway, Processed::No)]);
     assert_eq!(connection.exchange.taken(), Some(4));
 }

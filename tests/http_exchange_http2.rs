@@ -167,7 +167,7 @@ fn go_away_spares_the_streams_it_took() {
     let mut connection = Connection::open();
     let tickets: Vec<Ticket> = (0..3).map(|_| connection.submit()).collect();
     connection.take();
-    connection.receive(&[go_away(1)]);
+    connection.receive(&[go_away(1, NO_ERROR)]);
     let no = |ticket| failed(ticket, GoneAway, Processed::No);
     assert_eq!(connection.outcomes(), [no(tickets[1]), no(tickets[2])]);
     assert_eq!((connection.exchange.state(), connection.exchange.capacity()), (State::Draining, 0));
@@ -182,9 +182,9 @@ fn a_graceful_go_away_takes_nothing_more_and_ends_when_the_rest_is_done() {
     let mut connection = Connection::open();
     let (first, second) = (connection.submit(), connection.submit());
     connection.take();
-    connection.receive(&[go_away(0x7FFF_FFFF)]);
+    connection.receive(&[go_away(0x7FFF_FFFF, NO_ERROR)]);
     assert_eq!((connection.outcomes(), connection.exchange.state()), (vec![], State::Draining));
-    connection.receive(&[ok(1, true), go_away(3)]);
+    connection.receive(&[ok(1, true), go_away(3, NO_ERROR)]);
     assert_eq!(connection.outcomes(), [good(first)]);
     connection.exchange.end();
     assert_eq!(connection.outcomes(), [failed(second, Closed, Processed::Unknown)]);
@@ -192,13 +192,13 @@ fn a_graceful_go_away_takes_nothing_more_and_ends_when_the_rest_is_done() {
     let mut given_up = Connection::open();
     let ticket = given_up.submit();
     given_up.take();
-    given_up.receive(&[go_away(1)]);
+    given_up.receive(&[go_away(1, NO_ERROR)]);
     assert_eq!(given_up.exchange.state(), State::Draining);
     given_up.exchange.cancel(ticket);
     assert_eq!((given_up.exchange.state(), given_up.outcomes()), (State::Closed, vec![]));
 
     let mut idle = Connection::open();
-    idle.receive(&[go_away(0)]);
+    idle.receive(&[go_away(0, NO_ERROR)]);
     assert_eq!((idle.exchange.state(), idle.exchange.capacity()), (State::Closed, 0));
 }
 
@@ -517,7 +517,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         8 => (0u32..8, any::<bool>()).prop_map(|(n, end)| ok(2 * n + 1, end)),
         4 => (0u32..8, any::<bool>()).prop_map(|(n, end)| data(2 * n + 1, b"abc", end)),
         2 => (0u32..8, 0u32..14).prop_map(|(n, code)| reset(2 * n + 1, code)),
-        1 => (0u32..20).prop_map(go_away),
+        1 => (0u32..20).prop_map(|last| go_away(last, NO_ERROR)),
         1 => (0u16..8, any::<u32>()).prop_map(|(id, value)| settings(&[(id, value)])),
         1 => prop::collection::vec(any::<u8>(), 0..40),
     ]

@@ -6,63 +6,9 @@ use bytes::Bytes;
 use ringpost::config::model::{Headers, Protocol, Scheme, Url};
 use ringpost::http::{Exchange, ExchangeLimits, FailureKind, Outcome, Processed, Request, Target, Ticket};
 
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-pub const MAX_CONCURRENT_STREAMS: u16 = 3;
-pub const INITIAL_WINDOW_SIZE: u16 = 4;
-pub const CANCEL: u32 = 8;
-pub const REFUSED_STREAM: u32 = 7;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
-}
-
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-pub fn settings(values: &[(u16, u32)]) -> Vec<u8> {
-    let payload: Vec<u8> =
-        values.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
-    frame(SETTINGS, 0, 0, &payload)
-}
-
-/// A response head of status 200: entry 8 of the static table (RFC 7541 appendix A).
-pub fn ok(stream: u32, end: bool) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS | u8::from(end), stream, &[0x88])
-}
-
-pub fn data(stream: u32, bytes: &[u8], end: bool) -> Vec<u8> {
-    frame(DATA, u8::from(end), stream, bytes)
-}
-
-pub fn reset(stream: u32, code: u32) -> Vec<u8> {
-    frame(RST_STREAM, 0, stream, &code.to_be_bytes())
-}
-
-pub fn go_away(last: u32) -> Vec<u8> {
-    frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
-}
-
-pub fn window(stream: u32, bytes: u32) -> Vec<u8> {
-    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
-}
+#[path = "frames.rs"]
+mod frames;
+pub use frames::*;
 
 /// An exchange and what it sent.
 pub struct Connection {

@@ -14,8 +14,8 @@
 
 pub mod network;
 pub mod oracle;
+pub mod random;
 pub mod raw;
-pub mod tunnel;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
