@@ -12,11 +12,12 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ringpost_load::proxy::{Accept, Cut, Ending, Faults, Link, Proxy, ProxyConfig, ProxyHandle};
+use ringpost_load::proxy::{Accept, Ending, Faults, ProxyHandle};
 use ringpost_load::sink::{Behaviour, SinkHandle};
 use ringpost_load::source::SourceConfig;
+use support::network::{all, ms, of_new_connections, proxy, seed};
 use support::oracle::{Allowance, Bounds};
 use support::*;
 
@@ -25,24 +26,6 @@ const IN_FLIGHT: u64 = 32 << 20;
 
 /// Connections of the source.
 const XDR: usize = 4;
-
-fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-fn seed() -> u64 {
-    std::env::var("RINGPOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
-}
-
-fn proxy(target: SocketAddr) -> ProxyHandle {
-    for _ in 0..20 {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        if let Ok(proxy) = Proxy::spawn(ProxyConfig { address, target, faults: Faults::default(), seed: seed() }) {
-            return proxy;
-        }
-    }
-    panic!("no proxy");
-}
 
 /// Where the proxy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +92,7 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
     allowance.fault(&run);
     // These are faults of new connections.
     let ends_open_ones = faults.accept != Accept::Forward || faults.life.is_some();
-    rig.proxy.set(faults).unwrap();
+    rig.proxy.set(faults.clone()).unwrap();
     if ends_open_ones {
         rig.proxy.kill_connections(Ending::Reset);
     }
@@ -138,6 +121,10 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
         oracle::codes(&report),
         report.connections_lost,
     );
+    if ends_open_ones && side == Side::Sink {
+        // Those that there were, at most as many that are opened at the same time, and a test a second.
+        assert!(during.turned_away <= 60 || faults.life.is_some(), "{what}: no storm of connections: {during:?}");
+    }
     assert!(after > before / 5.0, "{what}: {before:.0} records/s before the fault, {after:.0} after it");
     // 2 or 32 connections to the sink, and those that drain.
     bounds.check(&rig.connector, 64);
@@ -149,41 +136,6 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
     }
     allowance.lasting(&report);
     allowance.check(&[&rig.sink], oracle::totals(&rig.connector)["retries"]);
-}
-
-/// Each fault with its name, for records or requests (`up`) and acks or answers (`down`).
-fn all() -> Vec<(&'static str, Faults)> {
-    let slow = Link { latency: (ms(5), ms(60)), ..Link::default() };
-    let narrow = Link { bandwidth: Some(100_000), ..Link::default() };
-    let sliced = Link { slice: Some(7), ..Link::default() };
-    let stall = Link { stall: true, ..Link::default() };
-    let cut = |after, ending| Link { cut: Some(Cut { after, ending }), ..Link::default() };
-    let up = |link| Faults { up: link, ..Faults::default() };
-    let down = |link| Faults { down: link, ..Faults::default() };
-    vec![
-        ("latency with jitter", Faults::both(slow)),
-        ("little bandwidth up", up(narrow.clone())),
-        ("little bandwidth down", down(narrow)),
-        ("slices", Faults::both(sliced)),
-        ("stall of both directions", Faults::both(stall.clone())),
-        ("stall up", up(stall.clone())),
-        ("stall down", down(stall)),
-        ("close after 3000 bytes up", up(cut(3_000, Ending::Close))),
-        ("reset after 3000 bytes up", up(cut(3_000, Ending::Reset))),
-        ("half-close after 3000 bytes up", up(cut(3_000, Ending::HalfClose))),
-        ("silence after 3000 bytes up", up(cut(3_000, Ending::Silence))),
-        ("close after 1000 bytes down", down(cut(1_000, Ending::Close))),
-        ("reset after 1000 bytes down", down(cut(1_000, Ending::Reset))),
-        ("half-close after 1000 bytes down", down(cut(1_000, Ending::HalfClose))),
-        ("silence after 1000 bytes down", down(cut(1_000, Ending::Silence))),
-        ("short lives", Faults::life(ms(1), ms(100), Ending::Reset)),
-        ("flapping", Faults { flap: Some((ms(200), ms(200))), ..Faults::default() }),
-    ]
-}
-
-/// Faults that new connections meet; what is open is reset first.
-fn of_new_connections() -> Vec<(&'static str, Accept)> {
-    vec![("refused", Accept::Refuse), ("reset", Accept::Reset), ("closed", Accept::Close), ("hanging", Accept::Hang)]
 }
 
 /// As many runs at a time as there are tests: each of these goes through a part of the list.

@@ -13,6 +13,14 @@ use super::lease::{Lease, Shared, signed};
 /// to cost something, or a bound on bytes would not bound them.
 pub const RECORD_OVERHEAD: u64 = 1024;
 
+/// With others beside it, a source may have so many times what is free, so that there is always room for a record of
+/// another one: one that floods has seven eighths, two have fourteen fifteenths together.
+pub const SHARE: u64 = 7;
+
+/// While frames are answered 18, those of a source are dispatched that has less than so many times what is free: of one
+/// that floods they are not.
+pub const CALM_SHARE: u64 = 1;
+
 /// The least that a lease on bytes grows by.
 const LEAST_BYTE_CHUNK: u64 = 64 * 1024;
 
@@ -51,6 +59,17 @@ impl Budget {
     pub fn has_room(&mut self, frame_bytes: u64) -> bool {
         self.settle();
         self.bytes.has_room(frame_bytes + RECORD_OVERHEAD) && self.records.has_room(1)
+    }
+
+    /// Whether a source that has so much in flight leaves enough to the others: see [`SHARE`].
+    ///
+    /// `bytes` may be an estimate. Whoever is refused has at least [`SHARE`] parts of what there is, so that use is not
+    /// below the 80 % that end the answers of 18.
+    pub fn has_share(&mut self, records: u64, bytes: u64, times: u64) -> bool {
+        self.settle();
+        // Records that were handed to another executor are charged there.
+        let (records, bytes) = (records.min(self.records.used()), bytes.min(self.bytes.used()));
+        self.records.has_share(records, times) && self.bytes.has_share(bytes, times)
     }
 
     /// Whether `bytes` more may be held for a record that was taken in already.

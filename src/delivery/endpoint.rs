@@ -1,15 +1,17 @@
 //! A destination, its URLs, and the connections to them, as one executor has them.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Breaker;
+use super::budget::SHARE;
 use super::chain::Chain;
+use super::flight::Origin;
 use super::health::{Probes, Verdict};
 use super::lease::Lease;
 use super::places::Places;
+use super::queue::FairQueue;
 use super::table::Key;
 use crate::config::model::{HealthCheck, Protocol, StatusSet};
 use crate::http::{Exchange, Target};
@@ -65,7 +67,7 @@ pub struct Endpoint {
     /// The URL as text, for the log.
     pub url: String,
     /// Attempts that wait for a connection or stream; entries may be dead.
-    pub queue: VecDeque<Key>,
+    pub queue: FairQueue,
     /// Live entries of the queue, as a lease on `max-request-queued-per-endpoint`.
     pub queued: Lease,
     /// Attempts that connections have.
@@ -115,6 +117,13 @@ impl Endpoint {
         self.queued.used() + self.in_flight as u64
     }
 
+    /// Whether the queue has a place for a record of this source: one source leaves some to the others.
+    pub fn has_room_for(&mut self, source: Option<Origin>) -> bool {
+        let waiting = source.map_or(0, |source| self.queue.len_of(source));
+        // First the share: to ask for room takes what another executor may need.
+        self.queued.has_share(waiting as u64, SHARE) && self.queued.has_room(1)
+    }
+
     /// Requests to begin a connection with. A peer that takes few per connection takes few on each of them; one that was
     /// stopped when a connection was new is not slowed down for that.
     pub fn first_requests(&self) -> usize {
@@ -129,9 +138,7 @@ impl Endpoint {
 
     /// Drops dead entries from the front, where expired ones gather.
     pub fn drop_dead(&mut self, is_live: impl Fn(Key) -> bool) {
-        while self.queue.front().is_some_and(|key| !is_live(*key)) {
-            self.queue.pop_front();
-        }
+        self.queue.drop_dead(is_live);
     }
 
     /// The connection leaves its stage, and has its place no longer.
@@ -213,6 +220,8 @@ pub struct Connection {
     pub is_replaced: bool,
     /// When it is to be replaced.
     pub expires: Option<Time>,
+    /// The peer has sent anything at all.
+    pub spoke: bool,
     /// When the peer was last heard.
     pub heard: Time,
     /// When it was last given a request while it had none.
@@ -239,6 +248,11 @@ impl Connection {
         self.stage == ConnectionStage::Open && !self.probe
     }
 
+    /// Whether it has requests and its peer has never said a word.
+    pub fn is_mute(&self) -> bool {
+        !self.spoke && self.is_pooled() && self.exchange.in_flight() > 0
+    }
+
     /// A connection that I/O is asked to open at `now`.
     pub fn new(endpoint: usize, exchange: Exchange, now: Time) -> Connection {
         Connection {
@@ -252,6 +266,7 @@ impl Connection {
             replaces: None,
             is_replaced: false,
             expires: None,
+            spoke: false,
             heard: now,
             busy_since: now,
             pinged: None,

@@ -77,6 +77,13 @@ impl Lease {
         need <= self.held
     }
 
+    /// Whether one of several users, who has `mine`, leaves enough to the others: `times` what is free, or less. The shared
+    /// amount is looked at only when little of what is held is spare.
+    pub fn has_share(&self, mine: u64, times: u64) -> bool {
+        let fits = |free: u64| mine <= free.saturating_mul(times);
+        fits(self.held.saturating_sub(self.used)) || fits(self.reach().saturating_sub(self.used))
+    }
+
     /// Uses `more`, room or not: what goes beyond is taken from the shared amount all the same, so that the other
     /// executors see it.
     pub fn charge(&mut self, more: u64) {

@@ -26,6 +26,7 @@ pub mod lease;
 pub mod names;
 pub mod ordering;
 pub mod places;
+pub mod queue;
 pub mod rejects;
 pub mod source;
 pub mod spread;

@@ -14,6 +14,9 @@ const ACKS_PER_WRITE: usize = 2048;
 /// What a connection without acks to write keeps for the next ones.
 const IDLE_ACK_BYTES: usize = 2048;
 
+/// Frames that the mean size of a source's frames is made of.
+const FRAMES_OF_MEAN: u64 = 8;
+
 /// Records of one connection without a released code. Beyond it the connection is not read: rejected frames cost
 /// no budget, but each has a place here.
 pub const WINDOW_LIMIT: usize = 65_536;
@@ -46,6 +49,8 @@ pub struct Source {
     pub waiting_since: Option<Time>,
     /// Frames were set aside and can be taken in without reading.
     pub has_kept: bool,
+    /// About how large its frames are, in bytes: the mean of the last ones.
+    pub frame_bytes: u64,
     /// Bytes charged to the budget for its partial frame.
     pub charged: u64,
     /// Since when the partial frame has had no new byte.
@@ -76,6 +81,7 @@ impl Source {
             paused: false,
             waiting_since: None,
             has_kept: false,
+            frame_bytes: 0,
             charged: 0,
             partial_since: None,
             is_securing: false,
@@ -104,6 +110,11 @@ impl Source {
             }
         }
         self.acks.get(self.written..).unwrap_or_default()
+    }
+
+    /// A frame of `bytes` was taken in.
+    pub fn count_frame(&mut self, bytes: usize) {
+        self.frame_bytes = self.frame_bytes - self.frame_bytes / FRAMES_OF_MEAN + bytes as u64 / FRAMES_OF_MEAN;
     }
 
     /// `bytes` of the output were written at `now`.

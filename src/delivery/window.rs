@@ -14,12 +14,15 @@ pub struct AckWindow {
     /// Number of the record whose code is at the front.
     base: u64,
     codes: VecDeque<u8>,
+    /// Places without a code.
+    pending: usize,
 }
 
 impl AckWindow {
     /// Takes the next place, for the record that has just arrived, and says its number.
     pub fn open(&mut self) -> u64 {
         self.codes.push_back(PENDING);
+        self.pending += 1;
         self.base + self.codes.len() as u64 - 1
     }
 
@@ -30,6 +33,7 @@ impl AckWindow {
         match place.and_then(|place| self.codes.get_mut(place)) {
             Some(open) if *open == PENDING => {
                 *open = code;
+                self.pending -= 1;
                 true
             }
             _ => false,
@@ -58,6 +62,12 @@ impl AckWindow {
         for open in self.codes.iter_mut().filter(|open| **open == PENDING) {
             *open = code;
         }
+        self.pending = 0;
+    }
+
+    /// Records that have no code yet.
+    pub fn pending(&self) -> usize {
+        self.pending
     }
 
     /// Records whose code is not released yet.

@@ -12,7 +12,9 @@
     reason = "tests may fail loudly"
 )]
 
+pub mod network;
 pub mod oracle;
+pub mod random;
 pub mod raw;
 pub mod wire;
 

@@ -113,7 +113,7 @@ impl Engine {
     /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
     /// healthy URL by now, or no room.
     pub(super) fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
-        if let Some(why) = self.find_no_way(flight.profile, now) {
+        if let Some(why) = self.find_no_way(flight.profile, None, now) {
             self.counters.refused += flight.len() as u64;
             if let Some(left_out) = self.limited.refused.allow(now) {
                 let batch = self.describe_flight(&flight);

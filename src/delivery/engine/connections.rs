@@ -11,6 +11,7 @@ use crate::time::Time;
 const FREE_OUTPUT: usize = 64 * 1024;
 
 /// Why a URL counts a failure although its connection could be opened.
+const MUTE: &str = "it closed a connection without a word";
 const TURNED_DOWN: &str = "it turned the connection down";
 
 impl Engine {
@@ -80,6 +81,7 @@ impl Engine {
     /// The connection's socket gave `bytes`.
     pub fn connection_receive(&mut self, key: Key, bytes: &[u8], now: Time) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.spoke = true;
         connection.heard = now;
         connection.pinged = None;
         connection.exchange.receive(bytes);
@@ -92,15 +94,29 @@ impl Engine {
     /// The peer closed the connection, or the socket failed.
     pub fn connection_ended(&mut self, key: Key, now: Time) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_mute = connection.is_mute();
         connection.exchange.end();
+        self.note_mute(key, is_mute, now);
         self.after_exchange(key, now);
     }
 
     /// The connection's socket was reset, or failed in another way than by its orderly end.
     pub fn connection_broken(&mut self, key: Key, now: Time) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let is_mute = connection.is_mute();
         connection.exchange.cut();
+        self.note_mute(key, is_mute, now);
         self.after_exchange(key, now);
+    }
+
+    /// A connection that had requests ended without a word from its peer. That says as much about the URL as one that
+    /// cannot be opened: a balancer without a server behind it accepts, and closes at once. Without this each record would
+    /// open a connection of its own, as fast as they come.
+    fn note_mute(&mut self, key: Key, is_mute: bool, now: Time) {
+        let Some(connection) = self.connections.get(key).filter(|_| is_mute) else { return };
+        let index = connection.endpoint;
+        let test = self.endpoints.get(index).is_some_and(|endpoint| endpoint.breaker.is_tested());
+        self.endpoint_failed(index, test, &MUTE, now);
     }
 
     /// Appends what is to be written next.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
-use super::super::flight::Stage;
+use super::super::flight::{Origin, Stage};
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
@@ -65,19 +65,22 @@ impl Engine {
 
     /// Why a record cannot be sent, as [`Engine::no_way`], after what was queued so far in this turn had its chance of a
     /// free stream: only what has to wait counts against the limit of a queue.
-    pub(super) fn find_no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
-        let no_way = self.no_way(profile, now)?;
+    ///
+    /// `source`: a record of it, which may have no more than its share of a queue.
+    pub(super) fn find_no_way(&mut self, profile: ProfileId, source: Option<Origin>, now: Time) -> Option<NoWay> {
+        let source = source.filter(|_| self.has_others());
+        let no_way = self.no_way(profile, source, now)?;
         if no_way.why != Why::Full {
             return Some(no_way);
         }
         self.seal_chunk();
         self.pump_touched(now);
-        self.no_way(profile, now)
+        self.no_way(profile, source, now)
     }
 
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
     /// would make the healthy ones see the record again on each of the source's laps.
-    fn no_way(&mut self, profile: ProfileId, now: Time) -> Option<NoWay> {
+    fn no_way(&mut self, profile: ProfileId, source: Option<Origin>, now: Time) -> Option<NoWay> {
         let mut position = 0;
         while let Some(&index) = self.policy.destinations(profile).get(position) {
             position += 1;
@@ -89,7 +92,7 @@ impl Engine {
                     if endpoint.breaker.is_waiting() && why == Some(Why::Unhealthy) {
                         why = Some(Why::Waiting);
                     }
-                } else if endpoint.queued.has_room(1) {
+                } else if endpoint.has_room_for(source) {
                     why = None;
                     break;
                 } else {
@@ -160,7 +163,11 @@ impl Engine {
         if retry {
             entry.queue.push_front(key);
         } else {
-            entry.queue.push_back(key);
+            let source = self.flights.get(attempt.flight).map(|flight| flight.member.source);
+            match source {
+                Some(source) => entry.queue.push_back(source, key),
+                None => entry.queue.push_front(key),
+            }
         }
         self.touch(endpoint);
     }

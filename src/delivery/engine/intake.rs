@@ -126,12 +126,13 @@ impl Engine {
     fn take_frame(&mut self, key: Key, frame: &Frame<'_>, arrived: Time, now: Now) {
         let Some(source) = self.sources.get_mut(key) else { return };
         let number = source.window.open();
+        source.count_frame(frame.body.len());
         self.counters.records += 1;
         if self.grace == Some(key) {
             self.grace = None;
         }
         let origin = Origin::Source(key);
-        let verdict = if self.rejecting || frame.kind == FrameKind::Dropped {
+        let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
             Verdict::Answer(ack::OVERLOAD)
         } else {
             self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))
@@ -236,7 +237,7 @@ impl Engine {
             Place::Free(version) => version,
             Place::Over(verdict) => return verdict,
         };
-        if let Some(why) = self.find_no_way(kind.profile, now.monotonic) {
+        if let Some(why) = self.find_no_way(kind.profile, Some(origin), now.monotonic) {
             self.counters.refused += 1;
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",

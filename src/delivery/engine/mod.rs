@@ -213,6 +213,8 @@ pub struct Engine {
     sources_gone: u64,
     /// Sources that wait for room, longest first.
     paused: VecDeque<Key>,
+    /// Other executors have sources of their own.
+    shares: bool,
     /// The one source that may go on without room while no record is in flight.
     grace: Option<Key>,
     rejecting: bool,

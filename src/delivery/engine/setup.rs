@@ -16,6 +16,7 @@ use super::super::health::{Probes, Verdict};
 use super::super::lease::{Lease, Shared};
 use super::super::names::Names;
 use super::super::places::{Places, SharedPlaces};
+use super::super::queue::FairQueue;
 use super::super::rejects::Rejects;
 use super::super::spread::Spread;
 use super::super::table::Table;
@@ -147,7 +148,7 @@ fn delivery(
                 destination: destinations.len(),
                 target: Rc::new(Target::new(url, &destination.headers)?),
                 url: url.to_string(),
-                queue: VecDeque::new(),
+                queue: FairQueue::default(),
                 queued: Lease::new(queue.clone()),
                 in_flight: 0,
                 ready: Vec::new(),
@@ -247,6 +248,7 @@ impl Engine {
             link_waiters: Vec::new(),
             sources_gone: 0,
             paused: VecDeque::new(),
+            shares: shared.executors > 1,
             grace: None,
             rejecting: false,
             drain_until: None,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::budget::{CALM_SHARE, RECORD_OVERHEAD, SHARE};
 use super::super::flight::Origin;
 use super::super::source::{Phase, Source, WINDOW_LIMIT};
 use super::super::table::Key;
@@ -148,7 +149,7 @@ impl Engine {
     /// Whether `frame_bytes` more may be taken in from this source. While no record is in flight, one source at a
     /// time may without room: partial frames alone could otherwise fill the budget for good.
     pub(super) fn admits(&mut self, key: Key, frame_bytes: u64) -> bool {
-        if self.budget.has_room(frame_bytes) {
+        if self.has_share(key, SHARE) && self.budget.has_room(frame_bytes) {
             return true;
         }
         if self.budget.used_records() == 0
@@ -158,6 +159,27 @@ impl Engine {
             return true;
         }
         false
+    }
+
+    /// Whether there are sources that one has to leave room to.
+    pub(super) fn has_others(&self) -> bool {
+        self.shares || self.sources.len() > 1
+    }
+
+    /// Whether a source leaves enough room to the others: see [`SHARE`].
+    fn has_share(&mut self, key: Key, times: u64) -> bool {
+        if !self.has_others() {
+            return true;
+        }
+        let Some(source) = self.sources.get(key) else { return true };
+        let records = source.window.pending() as u64;
+        let bytes = records.saturating_mul(source.frame_bytes + RECORD_OVERHEAD);
+        self.budget.has_share(records, bytes, times)
+    }
+
+    /// Whether frames of a source are dispatched while others' are answered 18: it is not the one who took the room.
+    pub(super) fn is_calm(&mut self, key: Key) -> bool {
+        self.has_others() && self.has_share(key, CALM_SHARE) && self.budget.has_room(0)
     }
 
     /// Whether nothing of a frame waits here: a source that has nothing to send must not keep the others waiting.
@@ -206,8 +228,13 @@ impl Engine {
         if self.paused.is_empty() || !(self.rejecting || self.budget.used_records() == 0 || self.budget.has_room(0)) {
             return;
         }
-        for _ in 0..RESUME_AT_ONCE {
+        for _ in 0..RESUME_AT_ONCE.min(self.paused.len()) {
             let Some(key) = self.paused.pop_front() else { break };
+            if !self.rejecting && self.budget.used_records() > 0 && !self.has_share(key, SHARE) {
+                // The room that there is is the others'.
+                self.paused.push_back(key);
+                continue;
+            }
             if let Some(source) = self.sources.get_mut(key) {
                 source.paused = false;
                 self.wake_source(key);

@@ -1,6 +1,7 @@
 //! Single rules of the engine, by hand-fed bytes and times; whole runs are in `tests/simulation.rs`.
 
 mod batching;
+mod fairness;
 mod health;
 mod ordering;
 mod pools;

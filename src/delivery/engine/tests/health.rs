@@ -523,3 +523,30 @@ fn a_destination_that_hangs_gets_no_more_than_half_of_the_room() {
     rig.send(900);
     assert_eq!(rig.engine.counters().refused, 0, "every record goes there: nothing has to wait for it");
 }
+
+#[test]
+fn a_url_that_accepts_and_closes_without_a_word_is_tested_now_and_then_and_not_with_every_record() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut config = config(1);
+        config.destinations[0].protocol = protocol;
+        let mut rig = Rig::new(&config);
+        let mut opened = 0;
+        for _ in 0..200 {
+            rig.send(1);
+            for connect in rig.connect() {
+                opened += 1;
+                rig.engine.connection_ended(connect.connection, rig.now);
+                rig.engine.connection_closed(connect.connection, rig.now);
+            }
+            rig.after(10);
+            rig.tick();
+        }
+        // Three failures, then a test after 1 s; each with one retry.
+        assert!(opened <= 8, "{protocol:?}: {opened} connections for 200 records in 2 s");
+        // It is back: the next test finds that out.
+        rig.after(5_000);
+        rig.send(1);
+        let connections = rig.connect();
+        assert_eq!(connections.len(), 1, "{protocol:?}");
+    }
+}

@@ -1,0 +1,205 @@
+//! Attempts that wait for an endpoint: first in, first out for each source, and one of each source in turn.
+//!
+//! A source that sends a hundred times what the others do has a long lane of its own, and holds up nobody else's records.
+//! Retries go before all others: they are older than what waits, and each record has one at most.
+
+use std::collections::VecDeque;
+
+use super::flight::Origin;
+use super::table::Key;
+
+/// An empty lane that could hold more than this gives its memory back.
+const SPARE_CAPACITY: usize = 1024;
+
+/// What waits of one source.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Whose it is, as an index into `FairQueue::lane_of`.
+    source: usize,
+    keys: VecDeque<Key>,
+}
+
+/// Attempts of several sources; entries may be dead.
+#[derive(Debug, Default)]
+pub struct FairQueue {
+    first: VecDeque<Key>,
+    lanes: Vec<Lane>,
+    /// For each source, the number of its lane and 1; 0: it has none. As long as there were sources at a time.
+    lane_of: Vec<usize>,
+    /// Lanes with entries, in turn.
+    turn: VecDeque<usize>,
+    /// Lanes without.
+    spare: Vec<usize>,
+}
+
+/// Sources of this executor and ghosts of others have tables of their own: they share one numbering here.
+fn number(source: Origin) -> usize {
+    match source {
+        Origin::Source(key) => key.slot as usize * 2,
+        Origin::Ghost(key) => key.slot as usize * 2 + 1,
+    }
+}
+
+impl FairQueue {
+    /// Puts an attempt behind those of its source.
+    pub fn push_back(&mut self, source: Origin, key: Key) {
+        let source = number(source);
+        if source >= self.lane_of.len() {
+            self.lane_of.resize(source + 1, 0);
+        }
+        let known = self.lane_of.get(source).and_then(|lane| lane.checked_sub(1));
+        let lane = known.unwrap_or_else(|| self.open(source));
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.keys.push_back(key);
+        }
+    }
+
+    /// Puts an attempt before all others.
+    pub fn push_front(&mut self, key: Key) {
+        self.first.push_front(key);
+    }
+
+    /// The next attempt.
+    pub fn pop_front(&mut self) -> Option<Key> {
+        if let Some(key) = self.first.pop_front() {
+            return Some(key);
+        }
+        let at = self.turn.pop_front()?;
+        let lane = self.lanes.get_mut(at)?;
+        let key = lane.keys.pop_front();
+        self.settle(at);
+        key
+    }
+
+    /// Entries of one source, retries aside.
+    pub fn len_of(&self, source: Origin) -> usize {
+        let lane = self.lane_of.get(number(source)).and_then(|lane| lane.checked_sub(1));
+        lane.and_then(|lane| self.lanes.get(lane)).map_or(0, |lane| lane.keys.len())
+    }
+
+    /// Drops dead entries from the front of each lane, where expired ones gather.
+    pub fn drop_dead(&mut self, is_live: impl Fn(Key) -> bool) {
+        let drop_front = |keys: &mut VecDeque<Key>| {
+            while keys.front().is_some_and(|key| !is_live(*key)) {
+                keys.pop_front();
+            }
+        };
+        drop_front(&mut self.first);
+        for _ in 0..self.turn.len() {
+            let Some(at) = self.turn.pop_front() else { return };
+            if let Some(lane) = self.lanes.get_mut(at) {
+                drop_front(&mut lane.keys);
+            }
+            self.settle(at);
+        }
+    }
+
+    /// Gives a source a lane, and the last turn.
+    fn open(&mut self, source: usize) -> usize {
+        let at = self.spare.pop().unwrap_or_else(|| {
+            self.lanes.push(Lane::default());
+            self.lanes.len() - 1
+        });
+        if let Some(lane) = self.lanes.get_mut(at) {
+            lane.source = source;
+        }
+        if let Some(known) = self.lane_of.get_mut(source) {
+            *known = at + 1;
+        }
+        self.turn.push_back(at);
+        at
+    }
+
+    /// A lane that had its turn has the last one, or is given up if it is empty.
+    fn settle(&mut self, at: usize) {
+        let Some(lane) = self.lanes.get_mut(at) else { return };
+        if !lane.keys.is_empty() {
+            return self.turn.push_back(at);
+        }
+        if lane.keys.capacity() > SPARE_CAPACITY {
+            lane.keys = VecDeque::new();
+        }
+        if let Some(known) = self.lane_of.get_mut(lane.source) {
+            *known = 0;
+        }
+        self.spare.push(at);
+    }
+}
+
+/// In the order in which they would be taken.
+impl Iterator for FairQueue {
+    type Item = Key;
+
+    fn next(&mut self) -> Option<Key> {
+        self.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn source(slot: u32) -> Origin {
+        let key = Key { slot: slot / 2, generation: 1 };
+        if slot.is_multiple_of(2) { Origin::Source(key) } else { Origin::Ghost(key) }
+    }
+
+    fn entry(source: u32, number: u32) -> Key {
+        Key { slot: number, generation: source }
+    }
+
+    proptest! {
+        /// Pushed and taken in any order: each source's entries come out once, in order, and while two sources have
+        /// entries neither is passed over twice in a row.
+        #[test]
+        fn nothing_is_lost_or_overtaken_within_a_source_and_turns_are_even(
+            steps in proptest::collection::vec((0u32..4, 1u32..30, 0u32..40), 1..60),
+        ) {
+            let mut queue = FairQueue::default();
+            let mut model: BTreeMap<u32, VecDeque<u32>> = BTreeMap::new();
+            let mut passed: BTreeMap<u32, usize> = BTreeMap::new();
+            let mut count = 0;
+            for (from, pushed, taken) in steps {
+                for _ in 0..pushed {
+                    count += 1;
+                    queue.push_back(source(from), entry(from, count));
+                    model.entry(from).or_default().push_back(count);
+                }
+                for _ in 0..taken {
+                    let Some(key) = queue.pop_front() else { break };
+                    let from = key.generation;
+                    let expected = model.get_mut(&from).and_then(VecDeque::pop_front);
+                    prop_assert_eq!(expected, Some(key.slot));
+                    model.retain(|_, waiting| !waiting.is_empty());
+                    passed.insert(from, 0);
+                    passed.retain(|other, _| model.contains_key(other));
+                    for other in model.keys().filter(|other| **other != from) {
+                        let times = passed.entry(*other).or_default();
+                        *times += 1;
+                        prop_assert!(*times <= 3, "source {} was passed over {} times", other, times);
+                    }
+                }
+                for slot in 0..4 {
+                    prop_assert_eq!(queue.len_of(source(slot)), model.get(&slot).map_or(0, VecDeque::len));
+                }
+            }
+            prop_assert_eq!(queue.count(), model.values().map(VecDeque::len).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn retries_come_first_and_dead_entries_leave_from_every_lane() {
+        let mut queue = FairQueue::default();
+        for number in 0..6 {
+            queue.push_back(source(number % 2), entry(number % 2, number));
+        }
+        queue.push_front(entry(9, 100));
+        queue.drop_dead(|key| key.slot > 1);
+        let order: Vec<u32> = queue.map(|key| key.slot).collect();
+        assert_eq!(order, [100, 2, 3, 4, 5]);
+    }
+}
