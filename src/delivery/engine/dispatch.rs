@@ -185,7 +185,9 @@ impl Engine {
     fn pump(&mut self, endpoint: usize, now: Time) {
         while let Some(connection) = self.ready_connection(endpoint) {
             let Some(entry) = self.endpoints.get_mut(endpoint) else { return };
-            let Some(attempt) = entry.queue.pop_front() else { break };
+            // Answers come together: so many records of one source at a time have their acks in one write.
+            let turn = entry.in_flight.max(1);
+            let Some(attempt) = entry.queue.pop_front(turn) else { break };
             self.send(attempt, connection, now);
         }
         self.open_connections(endpoint, now);
