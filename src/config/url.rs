@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<Url, String> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
     if authority.contains('@') || (!path.is_empty() && authority.is_empty() && path.contains('@')) {
-        return Err("the URL has a user name or password (`...@`), which is not sent; take it out".to_owned());
+        return Err("the URL has a user name or password (`...@`), which is not sent; take it out, and set an `authorization` header under `headers` if the server wants one".to_owned());
     }
     let (host, port) = split_port(authority, scheme)?;
     let host = check_host(host)?;

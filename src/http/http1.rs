@@ -24,6 +24,8 @@ pub struct Http1 {
     /// Status of a success that was complete before the request was: it counts when the request is written.
     early: Option<u16>,
     closed: bool,
+    /// The first byte of its first answer was not one of HTTP.
+    unwelcome: bool,
     why: Option<&'static str>,
 }
 
@@ -53,6 +55,7 @@ impl Http1 {
             outcome: None,
             early: None,
             closed: false,
+            unwelcome: false,
             why: None,
         }
     }
@@ -97,6 +100,7 @@ impl Http1 {
             self.close("the peer sent bytes that nothing asked for");
             return;
         };
+        self.unwelcome |= !self.reused && !attempt.answered && !bytes.starts_with(b"H");
         if attempt.sent == 0 {
             // Whatever its status says, it is not about this request.
             self.finish(Outcome::Failed { kind: FailureKind::Malformed, processed: Processed::No });
@@ -156,6 +160,11 @@ impl Http1 {
         }
         // A kept-alive connection that nobody uses is closed by its peer sooner or later.
         self.closed = true;
+    }
+
+    /// See [`super::Exchange::is_unwelcome`].
+    pub fn is_unwelcome(&self) -> bool {
+        self.unwelcome
     }
 
     /// See [`super::Exchange::cut`].

@@ -351,7 +351,7 @@ impl Exchange {
     /// much about its URL as a connection that cannot be opened.
     pub fn is_unwelcome(&self) -> bool {
         match self {
-            Exchange::Http1(_) => false,
+            Exchange::Http1(exchange) => exchange.is_unwelcome(),
             Exchange::Http2(exchange) => exchange.is_unwelcome(),
             Exchange::Secured(exchange) => exchange.is_unwelcome(),
         }

@@ -76,7 +76,8 @@ fn certificate(fault: &CertificateError, role: &Role) -> String {
             let text = other.0.to_string();
             if text.contains("CaUsedAsEndEntity") {
                 return format!(
-                    "{whose} is one of an authority and cannot stand for a peer; it has to be replaced there"
+                    "{whose} is one of an authority (`CA:TRUE`, as `openssl req -x509` makes them by itself); if you trust it, \
+                     add this very certificate to {trust}; else it has to be replaced there"
                 );
             }
             text

@@ -56,6 +56,31 @@ fn a_record_that_tests_a_closed_destination_reaches_the_others_only_after_it_was
 }
 
 #[test]
+fn a_url_that_speaks_another_protocol_is_left_alone_after_three_connections() {
+    let mut rig = Rig::new(&config(1));
+    for _ in 0..3 {
+        rig.send(1);
+        let sent = requests(&mut rig);
+        rig.answer(sent[0].1, b"SSH-2.0-OpenSSH_9.2\r\n");
+        assert_eq!(rig.codes(), [11]);
+    }
+    rig.send(1);
+    assert_eq!(rig.codes(), [11], "refused at once");
+    assert_eq!(requests(&mut rig), []);
+}
+
+#[test]
+fn an_answer_that_breaks_off_in_its_head_does_not_close_a_url_that_speaks_http() {
+    let mut rig = Rig::new(&config(1));
+    for _ in 0..6 {
+        rig.send(1);
+        let sent = requests(&mut rig);
+        rig.answer(sent[0].1, b"HTTP/1.1 2\r\n\r\n");
+        assert_eq!(rig.codes(), [11]);
+    }
+}
+
+#[test]
 fn a_test_that_is_never_answered_costs_the_held_attempts_nothing() {
     let mut rig = Rig::new(&config(3));
     break_url(&mut rig, 1);
