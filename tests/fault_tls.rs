@@ -420,6 +420,34 @@ fn an_xdr_handshake_that_stands_still_is_ended() {
 }
 
 #[test]
+fn handshakes_that_stand_still_crowd_each_other_out_and_nobody_else() {
+    let (authority, sink) = (authority(), sink(Behaviour::default()));
+    let settings = Settings::to("HTTP_1_1", &[sink.addr()]);
+    let (settings, port) = with_xdr_tls(settings, &pair(&authority), "");
+    let mut connector = settings.start();
+    let halves: Vec<TcpStream> = (0..600)
+        .map(|_| {
+            let mut half = connect(port);
+            half.write_all(&[0x16, 3, 1]).unwrap();
+            half
+        })
+        .collect();
+    connector.wait_log("its TLS handshake was the oldest of more than 512", LONG);
+    let tunnel = Tunnel::spawn(port, "localhost", client_config(&authority.pem(), None).unwrap()).unwrap();
+    assert_eq!(one_record(tunnel.addr(), 0), 0, "an honest peer is served");
+    assert_eq!(one_record(connector.addr(), 1), 0, "and on the clear port, too");
+    let is_open = |half: &TcpStream| {
+        half.set_nonblocking(true).unwrap();
+        matches!((&*half).read(&mut [0; 64]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    let open = halves.iter().filter(|half| is_open(half)).count();
+    assert!(open <= 512 && open >= 500, "{open} of 600 are left");
+    drop(halves);
+    connector.stop();
+    assert_eq!(oracle::totals(&connector)["handshakes_crowded_out"], 89);
+}
+
+#[test]
 fn openssl_sends_records_to_a_tls_port() {
     let authority = authority();
     let sink = sink(Behaviour::default());

@@ -13,6 +13,8 @@ pub struct Counters {
     pub sources_closed: u64,
     /// XDR connections that ended because their framing broke.
     pub framing_faults: u64,
+    /// XDR connections that were closed since too many others had their TLS handshake.
+    pub handshakes_crowded_out: u64,
     /// Frames that were taken in.
     pub records: u64,
     /// Acks by code: delivered, or skipped on purpose.

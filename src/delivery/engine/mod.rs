@@ -190,6 +190,9 @@ pub struct Engine {
     flights: Table<Flight>,
     attempts: Table<Attempt>,
     connections: Table<Connection>,
+    /// XDR connections whose TLS handshake may not be done, the oldest first; ones that are done or gone leave when the list
+    /// is full.
+    securing: VecDeque<Key>,
     /// Connections whose TLS handshake may not be done; ones that are done or over leave at the next tick.
     handshakes: Vec<Key>,
     /// Records in flight by deadline.

@@ -236,6 +236,7 @@ impl Engine {
             flights: Table::default(),
             attempts: Table::default(),
             connections: Table::default(),
+            securing: VecDeque::new(),
             handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),

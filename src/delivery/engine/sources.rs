@@ -27,6 +27,9 @@ pub enum Input {
     Gone,
 }
 
+/// TLS handshakes of XDR connections on one executor at a time.
+pub(super) const HANDSHAKES_AT_ONCE: usize = 512;
+
 impl Engine {
     /// A connection was accepted on the listening port `port`. `None` when there is no place for it.
     pub fn source_open(&mut self, peer: SocketAddr, port: u16) -> Option<Key> {
@@ -37,12 +40,31 @@ impl Engine {
         Some(key)
     }
 
-    /// The connection begins with a TLS handshake. Until [`Engine::source_secured`] it has the time of a partial frame.
+    /// The connection begins with a TLS handshake. Until [`Engine::source_secured`] it has the time of a partial frame, and
+    /// less where there are too many of them: then the oldest one has to go. An honest one is done within some round trips.
     pub fn source_handshake_begins(&mut self, key: Key, now: Time) {
-        if let Some(source) = self.sources.get_mut(key) {
-            source.is_securing = true;
-            source.partial_since = Some(now);
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.is_securing = true;
+        source.partial_since = Some(now);
+        if self.securing.len() >= HANDSHAKES_AT_ONCE {
+            let sources = &self.sources;
+            self.securing.retain(|key| sources.get(*key).is_some_and(|source| source.is_securing));
         }
+        self.securing.push_back(key);
+        if self.securing.len() <= HANDSHAKES_AT_ONCE {
+            return;
+        }
+        let Some(oldest) = self.securing.pop_front() else { return };
+        self.counters.handshakes_crowded_out += 1;
+        if let Some(left_out) = self.limited.framing.allow(now)
+            && let Some(source) = self.sources.get(oldest)
+        {
+            tracing::warn!(target: "server",
+                "{}: connection closed: its TLS handshake was the oldest of more than {HANDSHAKES_AT_ONCE}; if these peers are not yours, see service.allowed-networks{}",
+                source.peer, more(left_out));
+        }
+        self.source_closed(oldest);
+        self.wakes.push(super::Wake::Source(oldest));
     }
 
     /// What to do with the socket next while the handshake is not done: it needs no room.
