@@ -17,6 +17,7 @@ use std::time::Instant;
 use ringpost_load::proxy::{Accept, Ending, Faults, ProxyHandle};
 use ringpost_load::sink::{Behaviour, SinkHandle};
 use ringpost_load::source::SourceConfig;
+use support::neighbour::Neighbour;
 use support::network::{all, ms, of_new_connections, proxy, seed};
 use support::oracle::{Allowance, Bounds};
 use support::*;
@@ -39,6 +40,7 @@ struct Rig {
     sink: SinkHandle,
     proxy: ProxyHandle,
     connector: Process,
+    neighbour: Neighbour,
     side: Side,
 }
 
@@ -47,20 +49,24 @@ impl Rig {
         let sink = sink(behaviour);
         let settings = |to| {
             let settings = Settings::to(protocol, &[to]).set("call-timeout: 500").set("connect-timeout: 300");
-            settings.executor(&format!("in-flight-bytes: {IN_FLIGHT}"))
+            let settings = settings.executor(&format!("in-flight-bytes: {IN_FLIGHT}"));
+            let (settings, mut neighbour) = Neighbour::beside(settings, protocol);
+            let connector = settings.start();
+            neighbour.start();
+            (connector, neighbour)
         };
-        match side {
+        let ((connector, neighbour), proxy) = match side {
             Side::Sink => {
                 let proxy = proxy(sink.addr());
-                let connector = settings(proxy.addr()).start();
-                Rig { sink, proxy, connector, side }
+                (settings(proxy.addr()), proxy)
             }
             Side::Source => {
-                let connector = settings(sink.addr()).start();
-                let proxy = proxy(connector.addr());
-                Rig { sink, proxy, connector, side }
+                let all = settings(sink.addr());
+                let proxy = proxy(all.0.addr());
+                (all, proxy)
             }
-        }
+        };
+        Rig { sink, proxy, connector, neighbour, side }
     }
 
     /// Where the source connects.
@@ -126,13 +132,14 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
         assert!(during.turned_away <= 60 || faults.life.is_some(), "{what}: no storm of connections: {during:?}");
     }
     assert!(after > before / 5.0, "{what}: {before:.0} records/s before the fault, {after:.0} after it");
+    let [calm, beside] = rig.neighbour.check(&format!("{side:?}, {protocol}, {what}"));
     // 2 or 32 connections to the sink, and those that drain.
     bounds.check(&rig.connector, 64);
     rig.connector.stop();
-    oracle::reconcile(&rig.connector, &[&report], report.connections_lost > 0);
+    oracle::reconcile(&rig.connector, &[&report, &calm, &beside], report.connections_lost > 0);
     if side == Side::Sink {
         assert_eq!(report.connections_lost, 0, "XDR connections outlive the destination's faults");
-        oracle::reconcile_sinks(&rig.connector, &[&rig.sink]);
+        oracle::reconcile_sinks(&rig.connector, &[&rig.sink, rig.neighbour.sink()]);
     }
     allowance.lasting(&report);
     allowance.check(&[&rig.sink], oracle::totals(&rig.connector)["retries"]);

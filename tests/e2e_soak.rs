@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use ringpost_load::proxy::{Ending, Faults, ProxyHandle};
 use ringpost_load::sink::{Behaviour, Fault, SinkHandle};
 use ringpost_load::source::SourceConfig;
+use support::neighbour::Neighbour;
 use support::network::{all, ms, of_new_connections, proxy, seed};
 use support::oracle::Bounds;
 use support::random::Choices;
@@ -68,8 +69,11 @@ fn soak() {
     let (to_one, to_two) = (proxy(one.addr()), proxy(two.addr()));
     let settings = Settings::to("HTTP_1_1", &[to_one.addr()]).set("call-timeout: 500").set("connect-timeout: 300");
     let settings = settings.and("HTTP_2", &[to_two.addr()]).set("call-timeout: 500").set("connect-timeout: 300");
-    let mut connector = settings.executors(2).executor(&format!("in-flight-bytes: {IN_FLIGHT}")).start();
+    let settings = settings.executors(2).executor(&format!("in-flight-bytes: {IN_FLIGHT}"));
+    let (settings, mut neighbour) = Neighbour::beside(settings, "HTTP_1_1");
+    let mut connector = settings.start();
     let bounds = Bounds::before(&connector, IN_FLIGHT);
+    neighbour.start();
     let from = proxy(connector.addr());
     let sinks = [&one, &two];
     let stream =
@@ -92,14 +96,15 @@ fn soak() {
     println!("healed; records flow after {:?}", healed.elapsed());
     run.stop();
     let report = run.finish(&sinks);
+    let [calm, beside] = neighbour.check("the soak");
     bounds.check(&connector, 80);
     connector.stop();
-    oracle::reconcile(&connector, &[&report], true);
-    oracle::reconcile_sinks(&connector, &sinks);
+    oracle::reconcile(&connector, &[&report, &calm, &beside], true);
+    oracle::reconcile_sinks(&connector, &[&one, &two, neighbour.sink()]);
     let duplicates: Vec<u64> = sinks.iter().map(|sink| sink.ledger().stats().duplicates).collect();
     println!(
         "{} records, all delivered to both sinks and acked 0; {} frames sent again, duplicates {duplicates:?}, acks {:?}, {} XDR \
-        connections lost: G1 to G4 and G6 hold",
+        connections lost: G1 to G4, G6 and G9 hold",
         report.sent,
         report.resent,
         oracle::codes(&report),

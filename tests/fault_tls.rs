@@ -13,46 +13,20 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ringpost_load::sink::{Behaviour, SinkConfig, SinkHandle};
+use ringpost_load::sink::Behaviour;
 use ringpost_load::source::SourceConfig;
 use ringpost_load::tls::{Authority, Pair, Server, Tunnel, Validity, client_config, self_signed};
 use rustls::{ServerConnection, StreamOwned};
+use support::tls::{authority, file, pair, settings, tls_sink, with_xdr_tls};
 use support::*;
 
 /// What a record that was not taken is answered.
 const TEMPORARY: u8 = 11;
-
-fn authority() -> Authority {
-    Authority::new("authority of a test").unwrap()
-}
-
-/// For the host of the URLs here.
-fn pair(authority: &Authority) -> Pair {
-    authority.sign(&["localhost", "127.0.0.1"], Validity::Now).unwrap()
-}
-
-fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
-fn tls_sink(server: &Server, behaviour: Behaviour) -> SinkHandle {
-    sink_with(SinkConfig { tls: Some(server.config().unwrap()), behaviour, ..SinkConfig::default() })
-}
-
-/// Towards `https://localhost` at this address, whose authority is trusted.
-fn settings(protocol: &str, to: SocketAddr, authority: &Authority) -> Settings {
-    let mut settings = Settings::to(protocol, &[to]);
-    settings.destinations[0].urls = vec![format!("https://localhost:{}/records", to.port())];
-    let ca = file(&folder(), "ca.pem", &authority.pem());
-    settings.set(&format!("tls: {{ ca-file: {} }}", ca.display()))
-}
 
 /// As [`settings`], with a client certificate.
 fn with_client(settings: Settings, authority: &Authority, own: &Pair) -> Settings {
@@ -66,20 +40,6 @@ fn with_client(settings: Settings, authority: &Authority, own: &Pair) -> Setting
         certificate.display(),
         key.display()
     ))
-}
-
-/// A TLS port for XDR, beside the clear one; `more`: further settings of `service.tls`.
-fn with_xdr_tls(mut settings: Settings, pair: &Pair, more: &str) -> (Settings, SocketAddr) {
-    let folder = folder();
-    let certificate = file(&folder, "server.pem", &pair.certificate);
-    let key = file(&folder, "server-key.pem", &pair.key);
-    let port = free_port();
-    settings.service.push(format!(
-        "tls: {{ port: {port}, address: 127.0.0.1, certificate-file: {}, private-key-file: {}{more} }}",
-        certificate.display(),
-        key.display()
-    ));
-    (settings, SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 /// A child that ends with the test.
@@ -441,7 +401,7 @@ fn handshakes_that_stand_still_crowd_each_other_out_and_nobody_else() {
         matches!((&*half).read(&mut [0; 64]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     };
     let open = halves.iter().filter(|half| is_open(half)).count();
-    assert!(open <= 512 && open >= 500, "{open} of 600 are left");
+    assert!((500..=512).contains(&open), "{open} of 600 are left");
     drop(halves);
     connector.stop();
     assert_eq!(oracle::totals(&connector)["handshakes_crowded_out"], 89);

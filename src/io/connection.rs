@@ -15,6 +15,10 @@ use crate::delivery::table::Key;
 /// Reads of one connection before the others have their turn.
 const READS_PER_TURN: usize = 4;
 
+/// Bytes of one read. Answers are short; a peer that floods with the smallest frames takes the executor for as long as all of
+/// its turn needs, and nobody else is served meanwhile.
+const READ_BYTES: usize = 32 * 1024;
+
 /// Output buffers that grew beyond this are given back once they are written.
 const KEEP_OUTPUT: usize = 64 * 1024;
 
@@ -87,7 +91,8 @@ fn serve(shell: &Rc<Shell>, key: Key, stream: &mut TcpStream, output: &mut Outpu
             break Poll::Pending;
         }
         let mut scratch = shell.scratch.borrow_mut();
-        match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
+        let room = scratch.len().min(READ_BYTES);
+        match Pin::new(&mut *stream).poll_read(cx, scratch.get_mut(..room).unwrap_or_default()) {
             Poll::Pending => break Poll::Pending,
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 engine.connection_receive(key, scratch.get(..bytes).unwrap_or_default(), shell.clock.monotonic());

@@ -16,9 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ringpost_load::sink::{Behaviour, SinkHandle};
-use ringpost_load::source::SourceConfig;
-
+use crate::support::neighbour::Neighbour;
 use crate::support::*;
 
 /// What a connection of the abuses may add to the connector's memory; the honest neighbour's needs are part of it.
@@ -214,8 +212,7 @@ impl Peer {
 pub struct Arena {
     pub peer: Peer,
     pub connector: Process,
-    honest: SinkHandle,
-    neighbour: Option<oracle::Watched>,
+    neighbour: Neighbour,
     memory_kib: u64,
     acked: Vec<(u64, u8)>,
     records: Vec<u64>,
@@ -247,24 +244,15 @@ impl Arena {
     ) -> Arena {
         let honest_script = if protocol == "HTTP_2" { http2::honest } else { http1::honest };
         let peer = Peer::start(script, honest_script);
-        let honest = sink(Behaviour::default());
         let settings = Settings::to(protocol, &[peer.address]).set("call-timeout: 1500");
-        let mut settings = change(settings, peer.address).and(protocol, &[honest.addr()]);
-        let route = |name: &str| format!("{{ mode: static-multi-destination, destinations: [ {name} ] }}");
-        let port = free_port();
-        settings.more_ports.push(port);
-        settings.routing = Some(route("d0"));
-        let connector = settings.top(format!("port-based-config:\n  {port}:\n    routing: {}", route("d1"))).start();
-        let to = SocketAddr::from(([127, 0, 0, 1], port));
-        let stream = SourceConfig { rate: Some(300.0), window: 64, drain: LONG, ..SourceConfig::to(to) };
-        let neighbour = oracle::watched(stream, &[&honest]);
-        wait_until("the neighbour's records flow", LONG, || neighbour.stats().acked > 20);
+        let (settings, mut neighbour) = Neighbour::beside(change(settings, peer.address), protocol);
+        let connector = settings.start();
+        neighbour.start();
         let memory_kib = connector.memory_kib("VmRSS");
         Arena {
             peer,
             connector,
-            honest,
-            neighbour: Some(neighbour),
+            neighbour,
             memory_kib,
             acked: Vec::new(),
             records: Vec::new(),
@@ -356,12 +344,7 @@ impl Arena {
                 "record {record} was acked 0 and never taken"
             );
         }
-        let neighbour = self.neighbour.take().unwrap();
-        neighbour.stop();
-        let report = neighbour.finish(&[&self.honest]);
-        assert!(report.sent > 20);
-        assert_eq!(oracle::codes(&report), [(0, report.sent)], "the neighbour was disturbed");
-        assert_eq!(self.honest.ledger().stats().duplicates, 0);
+        self.neighbour.check("an abuse");
         assert!(
             peak < self.memory_kib + MEMORY_KIB,
             "{peak} KiB at the peak, {} KiB before: {}",

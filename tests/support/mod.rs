@@ -12,10 +12,12 @@
     reason = "tests may fail loudly"
 )]
 
+pub mod neighbour;
 pub mod network;
 pub mod oracle;
 pub mod random;
 pub mod raw;
+pub mod tls;
 pub mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
