@@ -180,23 +180,6 @@ impl Endpoint {
     }
 }
 
-/// Connections of one executor to one endpoint, and what they have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PoolCounts {
-    /// Being opened.
-    pub connecting: usize,
-    /// Open for requests.
-    pub open: usize,
-    /// Finishing what they have.
-    pub draining: usize,
-    /// Places of `max-connections-per-endpoint` that are taken, in the whole process.
-    pub taken: u64,
-    /// Requests that wait.
-    pub queued: u64,
-    /// Requests that connections have.
-    pub in_flight: usize,
-}
-
 /// One connection to an endpoint.
 #[derive(Debug)]
 pub struct Connection {

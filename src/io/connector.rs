@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::certificates::Certificates;
 use super::control::{Control, Speaks};
@@ -19,9 +18,8 @@ use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
-use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
-use crate::metrics::Counters;
+use crate::metrics::snapshot::Snapshot;
 
 /// A connector could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -52,23 +50,6 @@ pub enum StartError {
     /// TLS.
     #[error("{0}")]
     Tls(String),
-}
-
-/// What an executor published last.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Its counts.
-    pub counters: Counters,
-    /// CPU time of its thread.
-    pub cpu: Duration,
-    /// Records in flight.
-    pub in_flight: u64,
-    /// Bytes in flight, as charged.
-    pub in_flight_bytes: u64,
-    /// Open XDR connections.
-    pub sources: usize,
-    /// Its connections to each endpoint, in the order of destinations and URLs.
-    pub pools: Vec<PoolCounts>,
 }
 
 /// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.

@@ -13,7 +13,6 @@ use futures_lite::AsyncRead;
 use glommio::net::{TcpStream, UnixStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
-use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message, Speaks};
 use super::dial::Dialer;
 use super::handover::{self, Post};
@@ -25,6 +24,8 @@ use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
 use crate::delivery::engine::{Engine, IDLE_TICK, SharedLimits};
+use crate::metrics::snapshot::Snapshot;
+use crate::time::Time;
 use crate::tls::ServerTls;
 use crate::tls::session::Session;
 
@@ -159,12 +160,12 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
             shell.carry_out(&mut engine);
             if now.since(published) >= IDLE_TICK {
                 published = now;
-                publish(snapshot, &mut engine);
+                publish(snapshot, &mut engine, now);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
             let is_drained = engine.is_drained() && shell.source_tasks.get() == 0;
             if late || is_drained && shell.post.as_ref().is_none_or(Post::may_end) {
-                publish(snapshot, &mut engine);
+                publish(snapshot, &mut engine, now);
                 return;
             }
             (engine.next_tick(now), !engine.has_to_be_in_time())
@@ -175,15 +176,11 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
     }
 }
 
-fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
+fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine, now: Time) {
     let mut published = snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    published.counters = *engine.counters();
+    engine.publish(&mut published);
+    published.taken = now;
     published.cpu = sys::thread_cpu_time();
-    published.in_flight = engine.in_flight();
-    published.in_flight_bytes = engine.in_flight_bytes();
-    published.sources = engine.source_count();
-    published.pools.clear();
-    published.pools.extend(engine.pools());
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.

@@ -31,4 +31,4 @@ mod sys;
 mod turn;
 mod watchdog;
 
-pub use connector::{Connector, Snapshot, StartError};
+pub use connector::{Connector, StartError};

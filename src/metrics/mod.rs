@@ -1,5 +1,8 @@
 //! What an executor counts: plain numbers in its own memory, read out when a batch is over.
 
+pub mod snapshot;
+pub mod stages;
+
 use hdrhistogram::Histogram;
 
 use crate::format::Notes;

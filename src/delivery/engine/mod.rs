@@ -43,7 +43,7 @@ use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
 use super::encoders::Encoders;
-use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
+use super::endpoint::{Connection, Destination, Endpoint};
 use super::flight::{Attempt, Flight};
 use super::handover::Handover;
 use super::names::Names;
@@ -53,6 +53,7 @@ use super::spread::Spread;
 use super::table::{Key, Table};
 use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
+use crate::metrics::snapshot::{EndpointFigures, PoolCounts, Snapshot};
 use crate::metrics::{Counters, Latency};
 use crate::policy::Policy;
 use crate::time::{Now, Time};
@@ -285,6 +286,19 @@ impl Engine {
     /// Bytes in flight, as charged.
     pub fn in_flight_bytes(&mut self) -> u64 {
         self.budget.used_bytes()
+    }
+
+    /// Writes what is published of this executor, CPU time and time aside, over what `snapshot` has.
+    pub fn publish(&mut self, snapshot: &mut Snapshot) {
+        snapshot.counters = self.counters;
+        snapshot.in_flight = self.in_flight();
+        snapshot.in_flight_bytes = self.in_flight_bytes();
+        snapshot.sources = self.source_count();
+        snapshot.is_rejecting = self.rejecting;
+        snapshot.is_draining = self.drain_until.is_some();
+        snapshot.endpoints.clear();
+        let figures = self.pools().map(|pool| EndpointFigures { pool, ..EndpointFigures::default() });
+        snapshot.endpoints.extend(figures);
     }
 
     /// Connections to each endpoint, in the order of destinations and URLs.
