@@ -85,6 +85,8 @@ pub struct Http2 {
     /// How often `transmit` handed out bytes.
     handed_out: u64,
     outcomes: VecDeque<(Ticket, Outcome)>,
+    /// See [`super::Exchange::next_begun`].
+    begun: Vec<Ticket>,
     values: HeaderValues,
     greeting: Greeting,
     /// Made for the first PING.
@@ -158,6 +160,7 @@ impl Http2 {
             unwelcome: false,
             handed_out: 0,
             outcomes: VecDeque::new(),
+            begun: Vec::new(),
             values: HeaderValues::default(),
             greeting: Greeting::default(),
             ping_pong: None,
@@ -375,6 +378,11 @@ impl Http2 {
         !self.outcomes.is_empty()
     }
 
+    /// See [`super::Exchange::next_begun`].
+    pub fn next_begun(&mut self) -> Option<Ticket> {
+        self.begun.pop()
+    }
+
     /// See [`super::Exchange::in_flight`].
     pub fn in_flight(&self) -> usize {
         self.in_flight
@@ -495,6 +503,7 @@ impl Http2 {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(attempt) = &mut slot.attempt else { return };
         let mut context = Context::from_waker(&slot.waker);
+        let had_head = attempt.phase.has_head();
         let polled = match attempt.early {
             // The peer may have said that it does not want the rest (RFC 9113 section 8.1: a reset with NO_ERROR, for which
             // a response must not be discarded). At the end of a connection everything is dropped: that says nothing.
@@ -503,6 +512,9 @@ impl Http2 {
             Some(_) => Poll::Pending,
             None => attempt.phase.poll(&mut context, self.limits.max_response_body_bytes),
         };
+        if !had_head && polled.is_pending() && attempt.phase.has_head() {
+            self.begun.push(attempt.ticket);
+        }
         let Poll::Ready(mut outcome) = polled else { return };
         if attempt.early.is_none() && is_success(outcome) && !attempt.is_written(&slot.sent) {
             attempt.early = Some(outcome);

@@ -39,6 +39,16 @@ pub struct Snapshot {
     pub endpoints: Vec<EndpointFigures>,
 }
 
+impl Snapshot {
+    /// The share of its core that the executor used since `earlier`, an older one of the same executor: 0 to 1. `None` if
+    /// both are one.
+    pub fn busy_since(&self, earlier: &Snapshot) -> Option<f64> {
+        let time = self.taken.since(earlier.taken).as_secs_f64();
+        let cpu = self.cpu.saturating_sub(earlier.cpu).as_secs_f64();
+        (time > 0.0).then(|| (cpu / time).min(1.0))
+    }
+}
+
 /// One XDR connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceFigures {
@@ -48,7 +58,7 @@ pub struct SourceFigures {
     pub port: u16,
     /// It speaks TLS.
     pub is_tls: bool,
-    /// When it was accepted.
+    /// When it was accepted, to a tick.
     pub opened: Time,
     /// Frames that came on it.
     pub records: u64,
@@ -63,7 +73,9 @@ pub struct SourceFigures {
 pub struct DestinationFigures {
     /// Records that it took.
     pub success: u64,
-    /// Records that it did not take: another status, a failure, a time-out, no usable URL.
+    /// Records that it did not take: another status, a failure that was not retried, a time-out, no usable URL. Those of a
+    /// batch that is taken apart count with it, and on their own. Records that were not sent here after all, since another
+    /// destination had failed, count nowhere.
     pub error: u64,
     /// How long its first byte takes, from the hand-over of the request to a connection.
     pub response: Response,
@@ -92,13 +104,13 @@ pub struct EndpointFigures {
     pub pool: PoolCounts,
     /// Records that it took.
     pub success: u64,
-    /// Records that it did not take.
+    /// Records that it did not take, each try of them: what a retry then brings to another URL is an error here.
     pub error: u64,
     /// Probes that passed.
     pub probes_passed: u64,
     /// Probes that failed.
     pub probes_failed: u64,
-    /// What it last did wrong, and when.
+    /// What it last did wrong, and when: some 200 bytes at most, no secret.
     pub last_error: Option<(Time, String)>,
 }
 

@@ -378,7 +378,7 @@ impl World {
         let key = entry.key;
         while end.is_none() {
             loop {
-                let output = engine.source_output(key);
+                let output = engine.source_output(key, now.monotonic);
                 if output.is_empty() {
                     break;
                 }

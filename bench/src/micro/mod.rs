@@ -11,6 +11,7 @@ use ringpost::delivery::window::AckWindow;
 use ringpost::format::{AvroSchema, Formatter, Notes};
 use ringpost::policy::transforms::Transformer;
 use ringpost::record::{DecodeLimits, RecordError, decode};
+use ringpost::time::Time;
 use ringpost::wire::ack;
 use samples::Sample;
 use std::error::Error;
@@ -165,13 +166,13 @@ fn ack_window<'a>() -> Step<'a> {
     let mut window = AckWindow::default();
     let mut open = Vec::with_capacity(ACK_BATCH);
     Box::new(move |_, out| {
-        open.push(window.open());
+        open.push(window.open(Time::ZERO));
         if open.len() == ACK_BATCH {
             while let Some(number) = open.pop() {
-                window.complete(number, ack::OK);
+                window.complete(number, ack::OK, true, Time::ZERO);
             }
-            while let Some(code) = window.release() {
-                out.extend_from_slice(&ack::encode(code));
+            while let Some(released) = window.release(Time::ZERO) {
+                out.extend_from_slice(&ack::encode(released.code));
             }
         }
         Ok(())

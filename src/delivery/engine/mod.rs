@@ -16,10 +16,12 @@
 //! - `ordering`: one version of a record in flight; `handover`: records of other executors
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
+//! - `figures`: what is counted, and published
 
 mod batching;
 mod connections;
 mod dispatch;
+mod figures;
 mod handover;
 mod handshakes;
 mod held;
@@ -53,8 +55,8 @@ use super::spread::Spread;
 use super::table::{Key, Table};
 use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
-use crate::metrics::snapshot::{EndpointFigures, PoolCounts, Snapshot};
-use crate::metrics::{Counters, Latency};
+use crate::metrics::Counters;
+use crate::metrics::recorder::Recorder;
 use crate::policy::Policy;
 use crate::time::{Now, Time};
 use crate::wire::compressed::Inflater;
@@ -235,7 +237,7 @@ pub struct Engine {
     wakes: Vec<Wake>,
     connects: Vec<Connect>,
     counters: Counters,
-    latency: Latency,
+    recorder: Recorder,
     limited: Limited,
 }
 
@@ -268,11 +270,6 @@ impl Engine {
         &self.counters
     }
 
-    /// From frame to the last success, for records that were delivered.
-    pub fn latency(&self) -> &Latency {
-        &self.latency
-    }
-
     /// Open XDR connections.
     pub fn source_count(&self) -> usize {
         self.sources.len()
@@ -286,31 +283,6 @@ impl Engine {
     /// Bytes in flight, as charged.
     pub fn in_flight_bytes(&mut self) -> u64 {
         self.budget.used_bytes()
-    }
-
-    /// Writes what is published of this executor, CPU time and time aside, over what `snapshot` has.
-    pub fn publish(&mut self, snapshot: &mut Snapshot) {
-        snapshot.counters = self.counters;
-        snapshot.in_flight = self.in_flight();
-        snapshot.in_flight_bytes = self.in_flight_bytes();
-        snapshot.sources = self.source_count();
-        snapshot.is_rejecting = self.rejecting;
-        snapshot.is_draining = self.drain_until.is_some();
-        snapshot.endpoints.clear();
-        let figures = self.pools().map(|pool| EndpointFigures { pool, ..EndpointFigures::default() });
-        snapshot.endpoints.extend(figures);
-    }
-
-    /// Connections to each endpoint, in the order of destinations and URLs.
-    pub fn pools(&self) -> impl Iterator<Item = PoolCounts> + '_ {
-        self.endpoints.iter().map(|endpoint| PoolCounts {
-            connecting: endpoint.connecting + endpoint.replacing,
-            open: endpoint.open,
-            draining: endpoint.draining,
-            taken: endpoint.places.taken_by_all(),
-            queued: endpoint.queued.used(),
-            in_flight: endpoint.in_flight,
-        })
     }
 
     /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.
