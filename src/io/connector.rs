@@ -139,12 +139,16 @@ impl Connector {
         for (listener, speaks) in listeners {
             connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
         }
+        connector.announce(&config, &cores);
+        Ok(connector)
+    }
+
+    fn announce(&self, config: &Config, cores: &[usize]) {
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
-            connector.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
-            show_cores(&cores),
+            self.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
+            show_cores(cores),
             if config.executors.pin { "" } else { " (not pinned)" });
-        Ok(connector)
     }
 
     /// Opens `rejected-file`, and gives one end of it for each executor, if there is one.

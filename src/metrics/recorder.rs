@@ -57,6 +57,8 @@ pub struct Recorder {
     /// All but [`Stage::Response`], which destinations have.
     pub stages: Stages,
     sampler: Sampler,
+    /// Blocks of their own, or the others would not be whole.
+    guests: Sampler,
     stopwatch: Stopwatch,
     /// What the record at hand counts for; 0: it is not measured.
     weight: u64,
@@ -72,6 +74,7 @@ impl Recorder {
         Recorder {
             stages: Stages::default(),
             sampler: Sampler::new(seed),
+            guests: Sampler::new(!seed),
             stopwatch,
             weight: 0,
             began: Time::ZERO,
@@ -109,7 +112,7 @@ impl Recorder {
 
     /// A record that another executor has decoded, and that is decoded again, is about to be: only its `encode` counts here.
     pub fn guest_begins(&mut self, bytes: usize) {
-        self.weight = self.sampler.weigh(bytes);
+        self.weight = self.guests.weigh(bytes);
         self.began = Time::ZERO;
     }
 

@@ -2,6 +2,7 @@
 
 mod batching;
 mod fairness;
+mod figures;
 mod health;
 mod ordering;
 mod pools;
