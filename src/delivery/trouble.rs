@@ -65,7 +65,9 @@ fn write_cut(text: &mut String, what: &dyn Display) {
     impl Write for Cut<'_> {
         fn write_str(&mut self, part: &str) -> std::fmt::Result {
             let room = TEXT_BYTES.saturating_sub(self.0.len());
-            self.0.push_str(part.get(..part.floor_char_boundary(room)).unwrap_or_default());
+            // A letter that has no room as a whole is left out.
+            let end = (0..=room.min(part.len())).rev().find(|end| part.is_char_boundary(*end)).unwrap_or(0);
+            self.0.push_str(part.get(..end).unwrap_or_default());
             if part.len() > room { Err(std::fmt::Error) } else { Ok(()) }
         }
     }
