@@ -314,6 +314,28 @@ fn a_batch_counts_each_of_its_records() {
 }
 
 #[test]
+fn what_is_left_of_a_batch_that_one_destination_took_and_another_one_refused_comes_again() {
+    let mut config = config(2);
+    config.rules = batched(2).rules;
+    config.rules.top.routing = Some(Routing::Destinations(vec![0, 1]));
+    config.destinations[1].permanent.insert(422);
+    let mut rig = rig_of(&config);
+    rig.send(2);
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, OK);
+    rig.answer(connections[1].connection, REFUSED);
+    assert_eq!(rig.codes(), [0u8; 0], "each goes to the second one on its own");
+    let another = rig.connect()[0].connection;
+    rig.answer(connections[1].connection, BUSY);
+    rig.answer(another, BUSY);
+    assert_eq!(rig.codes(), [11, 11]);
+    assert_eq!((rig.engine.counters().duplicates, rig.engine.counters().duplicates_possible), (2, 0));
+    let figures = snapshot(&mut rig);
+    let counts: Vec<_> = figures.destinations.iter().map(|it| (it.success, it.error)).collect();
+    assert_eq!(counts, [(2, 0), (0, 4)], "a batch that is refused counts, and each of its records");
+}
+
+#[test]
 fn a_url_is_shown_in_the_state_that_it_is_in() {
     let mut rig = rig(1);
     assert_eq!(snapshot(&mut rig).endpoints[0].state, UrlState::Healthy);
