@@ -9,6 +9,8 @@
 
 #[path = "simulation/bodies.rs"]
 mod bodies;
+#[path = "simulation/figures.rs"]
+mod figures;
 #[path = "simulation/frames.rs"]
 mod frames;
 #[path = "simulation/http2.rs"]

@@ -16,8 +16,9 @@ use crate::config::model::{
     Limits, LogFormat, LogLevel, Logging, Protocol, Routing, Rules, Scheme, Service, StatusSet, TextRules, Url,
 };
 use crate::format::AvroSchema;
-use crate::io::{Connector, Snapshot};
+use crate::io::Connector;
 use crate::logging;
+use crate::metrics::snapshot::Snapshot;
 use crate::record::Hex;
 
 /// How long records are sent unless told otherwise; with start and end the demo takes about ten seconds.

@@ -13,8 +13,10 @@ use super::lease::Lease;
 use super::places::Places;
 use super::queue::FairQueue;
 use super::table::Key;
+use super::trouble::Trouble;
 use crate::config::model::{HealthCheck, Protocol, StatusSet};
 use crate::http::{Exchange, Target};
+use crate::metrics::stages::Response;
 use crate::time::Time;
 use crate::tls::ClientTls;
 
@@ -55,6 +57,27 @@ pub struct Destination {
     pub health: HealthCheck,
     /// Longest pause that `Retry-After` can ask for; zero: it is not looked at.
     pub retry_after_cap: Duration,
+    /// Records that it took.
+    pub success_records: u64,
+    /// Records that it did not take.
+    pub error_records: u64,
+    /// How long its first byte takes.
+    pub response: Response,
+}
+
+/// What is counted of an endpoint.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Records that it took.
+    pub success: u64,
+    /// Tries of records that it did not take.
+    pub error: u64,
+    /// Probes that passed.
+    pub probes_passed: u64,
+    /// Probes that failed.
+    pub probes_failed: u64,
+    /// What it last did wrong.
+    pub trouble: Trouble,
 }
 
 /// One URL of a destination.
@@ -96,6 +119,8 @@ pub struct Endpoint {
     pub probing: Option<Box<Probing>>,
     /// It is in the engine's list of endpoints to pump.
     pub touched: bool,
+    /// What is counted of it.
+    pub tally: Tally,
 }
 
 /// The probes of an endpoint, and the one that is under way.
@@ -178,23 +203,6 @@ impl Endpoint {
     pub fn drain_limit(&self) -> usize {
         usize::try_from(self.places.share()).unwrap_or(usize::MAX)
     }
-}
-
-/// Connections of one executor to one endpoint, and what they have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PoolCounts {
-    /// Being opened.
-    pub connecting: usize,
-    /// Open for requests.
-    pub open: usize,
-    /// Finishing what they have.
-    pub draining: usize,
-    /// Places of `max-connections-per-endpoint` that are taken, in the whole process.
-    pub taken: u64,
-    /// Requests that wait.
-    pub queued: u64,
-    /// Requests that connections have.
-    pub in_flight: usize,
 }
 
 /// One connection to an endpoint.

@@ -28,6 +28,8 @@ pub struct Member {
     pub number: u64,
     /// When the read ended that completed its frame.
     pub arrived: Time,
+    /// When it was written in its format, to a few records.
+    pub encoded: Time,
     /// Its namespace and set, for the log.
     pub name: NameId,
     /// Its digest.
@@ -55,6 +57,8 @@ pub struct Flight {
     pub delivered: bool,
     /// A destination has taken it.
     pub taken: bool,
+    /// A destination may have taken it: nobody knows what became of a request.
+    pub unknown: bool,
     /// It is answered 10: it does not come again.
     pub given_up: bool,
     /// A destination said that it will never take this.
@@ -108,6 +112,7 @@ impl Flight {
             answered: false,
             delivered: false,
             taken: false,
+            unknown: false,
             given_up: false,
             refused_for_good: false,
             refused_as_batch: false,
@@ -199,6 +204,8 @@ pub struct Attempt {
     pub test: bool,
     /// When it was last given to a connection.
     pub sent_at: Time,
+    /// When the first byte of its response came (HTTP/2: the end of its head).
+    pub begun: Option<Time>,
     /// The flight's attempt for the next destination.
     pub sibling: Option<Key>,
     /// Place among the calls of its destination.

@@ -31,4 +31,5 @@ pub mod rejects;
 pub mod source;
 pub mod spread;
 pub mod table;
+pub mod trouble;
 pub mod window;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::window::AckWindow;
+use super::window::{AckWindow, Released};
 use crate::policy::table::PortId;
 use crate::time::Time;
 use crate::wire::ack;
@@ -37,6 +37,14 @@ pub struct Source {
     pub peer: SocketAddr,
     /// The settings of the port that it came in on.
     pub port: PortId,
+    /// The number of that port.
+    pub port_number: u16,
+    /// When it was accepted.
+    pub opened: Time,
+    /// Frames that came on it.
+    pub records: u64,
+    /// It speaks TLS.
+    pub is_tls: bool,
     /// Reassembly. Taken out while its frames are looked at.
     pub assembler: Option<Assembler>,
     /// Codes in order of arrival.
@@ -71,10 +79,14 @@ pub struct Source {
 
 impl Source {
     /// A connection that has just been accepted.
-    pub fn new(peer: SocketAddr, port: PortId, assembler: Assembler) -> Source {
+    pub fn new(peer: SocketAddr, (port_number, port): (u16, PortId), assembler: Assembler, now: Time) -> Source {
         Source {
             peer,
             port,
+            port_number,
+            opened: now,
+            records: 0,
+            is_tls: false,
             assembler: Some(assembler),
             window: AckWindow::default(),
             phase: Phase::Open,
@@ -94,26 +106,38 @@ impl Source {
         }
     }
 
-    /// Acks that are ready to be written, and what was released for them just now, by code.
-    pub fn output(&mut self, mut released: impl FnMut(u8)) -> &[u8] {
+    /// Acks that are ready to be written at `now`, and what was released for them just now.
+    pub fn output(&mut self, now: Time, mut released: impl FnMut(Released)) -> &[u8] {
         if self.written == self.acks.len() {
             self.acks.clear();
             self.written = 0;
             for _ in 0..ACKS_PER_WRITE {
-                let Some(code) = self.window.release() else { break };
-                self.acks.extend_from_slice(&ack::encode(code));
-                released(code);
+                let Some(next) = self.window.release(now) else { break };
+                self.acks.extend_from_slice(&ack::encode(next.code));
+                released(next);
             }
             if self.acks.is_empty() && self.acks.capacity() > IDLE_ACK_BYTES {
                 // An idle connection keeps next to nothing.
                 self.acks = Vec::new();
             }
+            if self.acks.is_empty() {
+                self.window.trim();
+            }
         }
         self.acks.get(self.written..).unwrap_or_default()
     }
 
+    /// Records that a destination has taken, or that were skipped, and whose code was never written.
+    pub fn unheard(&self) -> u64 {
+        // One that was written in part was not heard either.
+        let unwritten = self.acks.chunks_exact(ack::SIZE).skip(self.written / ack::SIZE);
+        let released = unwritten.filter(|bytes| ack::code(bytes) == Some(ack::OK)).count();
+        self.window.taken() + released as u64
+    }
+
     /// A frame of `bytes` was taken in.
     pub fn count_frame(&mut self, bytes: usize) {
+        self.records += 1;
         self.frame_bytes = self.frame_bytes - self.frame_bytes / FRAMES_OF_MEAN + bytes as u64 / FRAMES_OF_MEAN;
     }
 

@@ -21,6 +21,8 @@ pub struct Http1 {
     /// Whether a response has come on this connection before.
     reused: bool,
     outcome: Option<(Ticket, Outcome)>,
+    /// See [`super::Exchange::next_begun`].
+    begun: Option<Ticket>,
     /// Status of a success that was complete before the request was: it counts when the request is written.
     early: Option<u16>,
     closed: bool,
@@ -53,6 +55,7 @@ impl Http1 {
             head: Vec::new(),
             reused: false,
             outcome: None,
+            begun: None,
             early: None,
             closed: false,
             unwelcome: false,
@@ -110,14 +113,14 @@ impl Http1 {
             });
             return;
         }
-        attempt.answered = true;
+        let begins = !std::mem::replace(&mut attempt.answered, true);
         if self.early.is_some() {
             self.finish(Outcome::Failed { kind: FailureKind::Malformed, processed: Processed::Unknown });
             self.close("the peer sent bytes that nothing asked for");
             return;
         }
         match self.reader.receive(bytes) {
-            Progress::More => {}
+            Progress::More => self.begun = self.begun.or(begins.then_some(attempt.ticket)),
             Progress::Done { status, keep, consumed } => {
                 let unsent = attempt.sent < self.head.len() + attempt.body.len();
                 let rest = consumed < bytes.len();
@@ -208,6 +211,11 @@ impl Http1 {
     /// See [`super::Exchange::has_outcome`].
     pub fn has_outcome(&self) -> bool {
         self.outcome.is_some()
+    }
+
+    /// See [`super::Exchange::next_begun`].
+    pub fn next_begun(&mut self) -> Option<Ticket> {
+        self.begun.take()
     }
 
     /// See [`super::Exchange::in_flight`].

@@ -9,19 +9,19 @@ mod classify;
 mod phase;
 mod pipe;
 mod ready;
+mod start;
 mod values;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, SendRequest};
+use h2::client::{Connection, SendRequest};
 use h2::{Ping, PingPong, SendStream};
 
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
@@ -30,20 +30,9 @@ use classify::{Greeting, Verdict};
 use phase::{Phase, is_success};
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
+use start::{CONNECTION_WINDOW_BYTES, STREAMS_BEFORE_SETTINGS};
 use values::HeaderValues;
 
-/// Streams before the peer's SETTINGS arrive (RFC 9113 section 6.5.2 asks peers to allow no fewer than 100).
-const STREAMS_BEFORE_SETTINGS: usize = 100;
-/// Room for responses per stream; more than the body limit only delays the reset of one that is too long.
-const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-/// Room for responses per connection: large, so that window updates are few, and since the crate's allowance for
-/// small DATA frames is half of it.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// How long the crate remembers a stream that was reset here, so that late frames on it are ignored and not counted
-/// against the connection; longer than any record's deadline.
-const RESET_MEMORY: Duration = Duration::from_secs(10);
-/// Remembered resets per stream of the limit: deadlines of a tenth of the memory at full use.
-const RESETS_PER_STREAM: usize = 16;
 /// Bytes given to the crate between two polls of it: bounds the copy that the pipe keeps.
 const FEED_BYTES: usize = 16 << 10;
 /// Bytes that may wait because the crate cannot write its answers. Without it a peer that never reads, but sends
@@ -85,6 +74,8 @@ pub struct Http2 {
     /// How often `transmit` handed out bytes.
     handed_out: u64,
     outcomes: VecDeque<(Ticket, Outcome)>,
+    /// See [`super::Exchange::next_begun`].
+    begun: Vec<Ticket>,
     values: HeaderValues,
     greeting: Greeting,
     /// Made for the first PING.
@@ -131,8 +122,7 @@ impl Http2 {
         wake.set();
         let waker = Waker::from(wake.clone());
         let ready = ReadySet::new(limits.max_streams);
-        let builder = builder(&limits);
-        let (send, connection) = match handshake(&builder, PipeEnd(pipe.clone())) {
+        let (send, connection) = match start::handshake(&limits, PipeEnd(pipe.clone())) {
             Some((send, connection)) => (Some(send), Some(connection)),
             None => (None, None),
         };
@@ -158,6 +148,7 @@ impl Http2 {
             unwelcome: false,
             handed_out: 0,
             outcomes: VecDeque::new(),
+            begun: Vec::new(),
             values: HeaderValues::default(),
             greeting: Greeting::default(),
             ping_pong: None,
@@ -375,6 +366,11 @@ impl Http2 {
         !self.outcomes.is_empty()
     }
 
+    /// See [`super::Exchange::next_begun`].
+    pub fn next_begun(&mut self) -> Option<Ticket> {
+        self.begun.pop()
+    }
+
     /// See [`super::Exchange::in_flight`].
     pub fn in_flight(&self) -> usize {
         self.in_flight
@@ -495,6 +491,7 @@ impl Http2 {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(attempt) = &mut slot.attempt else { return };
         let mut context = Context::from_waker(&slot.waker);
+        let had_head = attempt.phase.has_head();
         let polled = match attempt.early {
             // The peer may have said that it does not want the rest (RFC 9113 section 8.1: a reset with NO_ERROR, for which
             // a response must not be discarded). At the end of a connection everything is dropped: that says nothing.
@@ -503,6 +500,9 @@ impl Http2 {
             Some(_) => Poll::Pending,
             None => attempt.phase.poll(&mut context, self.limits.max_response_body_bytes),
         };
+        if !had_head && polled.is_pending() && attempt.phase.has_head() {
+            self.begun.push(attempt.ticket);
+        }
         let Poll::Ready(mut outcome) = polled else { return };
         if attempt.early.is_none() && is_success(outcome) && !attempt.is_written(&slot.sent) {
             attempt.early = Some(outcome);
@@ -573,27 +573,5 @@ impl Attempt {
     /// Whether the crate has written the whole request.
     fn is_written(&self, sent: &Sent) -> bool {
         !self.has_body || sent.is_written(self.number)
-    }
-}
-
-fn builder(limits: &ExchangeLimits) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
-        .max_concurrent_reset_streams(limits.max_streams.saturating_mul(RESETS_PER_STREAM))
-        .reset_stream_duration(RESET_MEMORY)
-        .max_header_list_size(u32::try_from(limits.max_response_head_bytes).unwrap_or(u32::MAX))
-        .enable_push(false);
-    builder
-}
-
-/// The crate's handshake writes the preface into the pipe and so is done at its first poll.
-fn handshake(builder: &Builder, io: PipeEnd) -> Option<(SendRequest<Body>, Connection<PipeEnd, Body>)> {
-    let handshake = pin!(builder.handshake(io));
-    match handshake.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(pair)) => Some(pair),
-        Poll::Ready(Err(_)) | Poll::Pending => None,
     }
 }

@@ -320,6 +320,16 @@ impl Exchange {
         }
     }
 
+    /// A ticket whose response has begun and is not complete; each is named once. To be asked after [`Exchange::receive`]: a
+    /// response that is complete with the read that began it is named by its outcome only.
+    pub fn next_begun(&mut self) -> Option<Ticket> {
+        match self {
+            Exchange::Http1(exchange) => exchange.next_begun(),
+            Exchange::Http2(exchange) => exchange.next_begun(),
+            Exchange::Secured(exchange) => exchange.next_begun(),
+        }
+    }
+
     /// Tickets without an outcome.
     pub fn in_flight(&self) -> usize {
         match self {

@@ -71,6 +71,10 @@ impl Secured {
         self.finish();
     }
 
+    pub(super) fn next_begun(&mut self) -> Option<Ticket> {
+        self.inner.next_begun()
+    }
+
     pub(super) fn ping(&mut self) -> bool {
         self.phase() == Phase::Open && self.inner.ping()
     }

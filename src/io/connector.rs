@@ -1,27 +1,26 @@
 //! The connector as a whole: checks, listening sockets, executors, and the threads around them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::certificates::Certificates;
 use super::control::{Control, Speaks};
 use super::cores::{CoresError, Usable};
 use super::executor::{self, Setup};
+use super::figures::{Figures, Publisher};
 use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
 use super::rejected::{Link, RejectedFile};
 use super::resolve::{self, LookUp, Pace, Resolver};
-use super::shell::Clock;
+use super::shell::{self, Clock};
 use super::start::{self, MachineError};
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
-use crate::delivery::endpoint::PoolCounts;
 use crate::delivery::engine::SharedLimits;
-use crate::metrics::Counters;
+use crate::metrics::snapshot::Snapshot;
 
 /// A connector could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -54,30 +53,13 @@ pub enum StartError {
     Tls(String),
 }
 
-/// What an executor published last.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// Its counts.
-    pub counters: Counters,
-    /// CPU time of its thread.
-    pub cpu: Duration,
-    /// Records in flight.
-    pub in_flight: u64,
-    /// Bytes in flight, as charged.
-    pub in_flight_bytes: u64,
-    /// Open XDR connections.
-    pub sources: usize,
-    /// Its connections to each endpoint, in the order of destinations and URLs.
-    pub pools: Vec<PoolCounts>,
-}
-
 /// A running connector. Dropping it stops it as [`Connector::stop`] and [`Connector::join`] do.
 #[derive(Debug)]
 pub struct Connector {
     addresses: Vec<SocketAddr>,
     acceptors: Vec<Acceptor>,
     placement: Arc<Placement>,
-    snapshots: Vec<Arc<Mutex<Snapshot>>>,
+    figures: Figures,
     threads: Vec<JoinHandle<()>>,
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
@@ -102,14 +84,17 @@ impl Connector {
         let addresses = listeners.iter().map(|(listener, _)| listener.local_addr()).collect::<Result<_, _>>()?;
         let clock = Clock::start();
         let resolver = Resolver::start(&config, clock, pace, look_up)?;
-        let shared = SharedLimits::new(&config, cores.len()).with_seed(seed()).with_tls(materials.destinations);
+        let shared = SharedLimits::new(&config, cores.len())
+            .with_seed(seed())
+            .with_tls(materials.destinations)
+            .with_stopwatch(shell::stopwatch);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
         let mut connector = Connector {
             addresses,
             acceptors: Vec::new(),
             placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
-            snapshots: Vec::new(),
+            figures: Figures::default(),
             threads: Vec::new(),
             watchdog: None,
             resolver: None,
@@ -119,13 +104,14 @@ impl Connector {
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let hands_over = shared.is_ordered() && cores.len() > 1;
         let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
+        let publishers: Vec<Publisher> = cores.iter().map(|_| Publisher::default()).collect();
+        connector.figures = Figures::of(&publishers);
         let mut places = Vec::new();
         let mut heartbeats = Vec::new();
-        for (index, core) in cores.iter().enumerate() {
+        for ((index, core), publisher) in cores.iter().enumerate().zip(publishers) {
             let (control, receive) = Control::pair()?;
             let place = Place { control, load: Arc::default() };
             let heartbeat = Arc::<Heartbeat>::default();
-            let snapshot = Arc::<Mutex<Snapshot>>::default();
             let setup = Setup {
                 index,
                 core: config.executors.pin.then_some(*core),
@@ -135,7 +121,7 @@ impl Connector {
                 control: receive,
                 load: Arc::clone(&place.load),
                 heartbeat: Arc::clone(&heartbeat),
-                snapshot: Arc::clone(&snapshot),
+                publisher,
                 addresses: resolver.addresses(),
                 rejected: links.next(),
                 tls: materials.service.clone(),
@@ -143,7 +129,6 @@ impl Connector {
             };
             places.push(place);
             heartbeats.push((format!("executor {index} (core {core})"), heartbeat));
-            connector.snapshots.push(snapshot);
             connector.threads.push(spawn(setup)?);
         }
         let allowed = config.service.allowed_networks.clone();
@@ -154,12 +139,16 @@ impl Connector {
         for (listener, speaks) in listeners {
             connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
         }
+        connector.announce(&config, &cores);
+        Ok(connector)
+    }
+
+    fn announce(&self, config: &Config, cores: &[usize]) {
         tracing::info!(target: "server", "ringpost {} is listening on {}; executors on cores {}{}",
             env!("CARGO_PKG_VERSION"),
-            connector.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
-            show_cores(&cores),
+            self.addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", "),
+            show_cores(cores),
             if config.executors.pin { "" } else { " (not pinned)" });
-        Ok(connector)
     }
 
     /// Opens `rejected-file`, and gives one end of it for each executor, if there is one.
@@ -181,11 +170,13 @@ impl Connector {
     }
 
     /// What each executor published last.
-    pub fn snapshots(&self) -> Vec<Snapshot> {
-        let read = |snapshot: &Arc<Mutex<Snapshot>>| {
-            snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-        };
-        self.snapshots.iter().map(read).collect()
+    pub fn snapshots(&self) -> Vec<Arc<Snapshot>> {
+        self.figures.read()
+    }
+
+    /// Reads the same from another thread.
+    pub fn figures(&self) -> Figures {
+        self.figures.clone()
     }
 
     /// Connections that were closed at accept (`service.allowed-networks`).

@@ -4,18 +4,18 @@ use std::future::poll_fn;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::AsyncRead;
 use glommio::net::{TcpStream, UnixStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
-use super::connector::Snapshot;
 use super::control::{MESSAGE_BYTES, Message, Speaks};
 use super::dial::Dialer;
+use super::figures::{PUBLISH_EVERY, Publisher};
 use super::handover::{self, Post};
 use super::rejected::Link;
 use super::resolve::Addresses;
@@ -24,7 +24,9 @@ use super::shell::{Clock, Shell};
 use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
-use crate::delivery::engine::{Engine, IDLE_TICK, SharedLimits};
+use crate::delivery::engine::{Engine, SharedLimits};
+use crate::metrics::snapshot::Snapshot;
+use crate::time::Time;
 use crate::tls::ServerTls;
 use crate::tls::session::Session;
 
@@ -63,7 +65,7 @@ pub struct Setup {
     /// Its pulse.
     pub heartbeat: Arc<Heartbeat>,
     /// Where it publishes its figures.
-    pub snapshot: Arc<Mutex<Snapshot>>,
+    pub publisher: Publisher,
     /// Addresses of the endpoints.
     pub addresses: Arc<Addresses>,
     /// Where rejected frames go, if they are kept.
@@ -135,7 +137,7 @@ async fn serve(setup: Setup, engine: Engine) {
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
     let parcels = wakes.map(|wakes| glommio::spawn_local(handover::receive(Rc::clone(&shell), wakes)));
-    beat(&shell, &setup.heartbeat, &setup.snapshot, setup.rejected).await;
+    beat(&shell, &setup.heartbeat, setup.publisher, setup.rejected).await;
     if let Some(parcels) = parcels {
         parcels.cancel().await;
     }
@@ -145,7 +147,7 @@ async fn serve(setup: Setup, engine: Engine) {
 }
 
 /// Ticks until the executor has drained.
-async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapshot>, mut rejected: Option<Link>) {
+async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, mut publisher: Publisher, mut rejected: Option<Link>) {
     let mut published = shell.clock.monotonic();
     loop {
         let (pause, idle) = {
@@ -157,15 +159,15 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
                 link.exchange(&mut engine);
             }
             shell.carry_out(&mut engine);
-            if now.since(published) >= IDLE_TICK {
+            if now.since(published) >= PUBLISH_EVERY
+                && publisher.publish(|snapshot| take_snapshot(&mut engine, snapshot, now))
+            {
                 published = now;
-                publish(snapshot, &mut engine);
             }
             let late = engine.drain_until().is_some_and(|until| until + AFTER_DRAIN <= now);
             let is_drained = engine.is_drained() && shell.source_tasks.get() == 0;
             if late || is_drained && shell.post.as_ref().is_none_or(Post::may_end) {
-                publish(snapshot, &mut engine);
-                return;
+                return publisher.publish_last(|snapshot| take_snapshot(&mut engine, snapshot, now));
             }
             (engine.next_tick(now), !engine.has_to_be_in_time())
         };
@@ -175,15 +177,10 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, snapshot: &Mutex<Snapsho
     }
 }
 
-fn publish(snapshot: &Mutex<Snapshot>, engine: &mut Engine) {
-    let mut published = snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    published.counters = *engine.counters();
-    published.cpu = sys::thread_cpu_time();
-    published.in_flight = engine.in_flight();
-    published.in_flight_bytes = engine.in_flight_bytes();
-    published.sources = engine.source_count();
-    published.pools.clear();
-    published.pools.extend(engine.pools());
+fn take_snapshot(engine: &mut Engine, snapshot: &mut Snapshot, now: Time) {
+    engine.publish(snapshot);
+    snapshot.taken = now;
+    snapshot.cpu = sys::thread_cpu_time();
 }
 
 /// Takes connections from the acceptors until their end says that the executor is to drain.

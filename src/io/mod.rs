@@ -9,6 +9,7 @@
 //! - `dial`: opening a connection to one of the addresses of a name
 //! - [`certificates`]: certificates and keys on disk, read and watched, off the executors
 //! - `resolve`: name look-up, off the executors
+//! - `figures`: what executors publish of themselves, read from other threads
 //! - `watchdog`: sees an executor that stands still
 //! - [`connector`]: all of it together
 
@@ -19,6 +20,7 @@ mod control;
 pub mod cores;
 mod dial;
 mod executor;
+mod figures;
 mod handover;
 mod listen;
 mod rejected;
@@ -31,4 +33,5 @@ mod sys;
 mod turn;
 mod watchdog;
 
-pub use connector::{Connector, Snapshot, StartError};
+pub use connector::{Connector, StartError};
+pub use figures::Figures;

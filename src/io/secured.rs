@@ -96,7 +96,7 @@ impl Secured {
     ) -> Written {
         loop {
             if self.written == self.output.len() {
-                self.gather(engine, key);
+                self.gather(engine, key, now);
                 if self.output.is_empty() {
                     return Written::All;
                 }
@@ -117,14 +117,14 @@ impl Secured {
         }
     }
 
-    fn gather(&mut self, engine: &mut Engine, key: Key) {
+    fn gather(&mut self, engine: &mut Engine, key: Key, now: Time) {
         self.output.clear();
         self.written = 0;
         if self.output.capacity() > KEEP_OUTPUT {
             self.output = Vec::new();
         }
         if self.session.phase() == Phase::Open {
-            let acks = engine.source_output(key);
+            let acks = engine.source_output(key, now);
             let bytes = acks.len();
             if bytes > 0 {
                 self.session.write(acks);

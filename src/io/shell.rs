@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,9 +25,9 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Counts from now.
+    /// Counts from the first start in this process.
     pub fn start() -> Clock {
-        Clock { origin: Instant::now() }
+        Clock { origin: *ORIGIN.get_or_init(Instant::now) }
     }
 
     /// Both clocks.
@@ -40,6 +40,14 @@ impl Clock {
     pub fn monotonic(&self) -> Time {
         Time::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
+}
+
+/// Where all clocks of the process begin.
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+/// What a [`Clock`] says.
+pub fn stopwatch() -> Time {
+    Clock::start().monotonic()
 }
 
 /// Wakers of tasks by the place of their entry in the engine, with that entry's generation: the task of an entry that

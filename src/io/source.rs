@@ -135,7 +135,7 @@ pub(super) enum Written {
 /// Writes the acks that there are.
 fn write(engine: &mut Engine, key: Key, stream: &mut TcpStream, now: Time, cx: &mut Context<'_>) -> Written {
     loop {
-        let output = engine.source_output(key);
+        let output = engine.source_output(key, now);
         if output.is_empty() {
             return Written::All;
         }

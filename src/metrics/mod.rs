@@ -1,6 +1,8 @@
-//! What an executor counts: plain numbers in its own memory, read out when a batch is over.
+//! What an executor counts and how long things take: plain memory of its own, copied out now and then ([`snapshot`]).
 
-use hdrhistogram::Histogram;
+pub mod recorder;
+pub mod snapshot;
+pub mod stages;
 
 use crate::format::Notes;
 
@@ -25,8 +27,18 @@ pub struct Counters {
     pub acked_temporary: u64,
     /// Acks by code: 18.
     pub acked_overload: u64,
-    /// Records acked 0 without a delivery, on purpose.
+    /// Records acked 0 without a delivery, on purpose, as rules say or since there is none. Those that ordering acks
+    /// without a delivery (`stale`, `coalesced`) are none of these.
     pub skipped: u64,
+    /// Of these, records without any rule that says where they go.
+    pub skipped_unrouted: u64,
+    /// Of these, the server's own records about transactions, which are nobody's.
+    pub skipped_monitors: u64,
+    /// Records that the server sends again although a destination has taken them: answered 11, since another
+    /// destination failed, or never answered, since their connection was lost.
+    pub duplicates: u64,
+    /// The same for records that nobody is known to have taken, and a request with them may have been acted on.
+    pub duplicates_possible: u64,
     /// Versions that were acked 0 without a delivery, since a newer one was delivered.
     pub stale: u64,
     /// Of these, updates that do not have the complete record (`bin-policy`).
@@ -105,41 +117,4 @@ pub struct Counters {
     pub pauses: u64,
     /// Values and names that no format could express as they were.
     pub notes: Notes,
-}
-
-/// Latencies are kept up to this, in microseconds; longer ones count as this long.
-const LONGEST_MICROS: u64 = 60_000_000;
-
-/// Two significant digits: within 1 % at every size.
-const DIGITS: u8 = 2;
-
-/// Microseconds from the read that completed a frame to its last destination's success; its code may have to wait for
-/// those of records before it.
-#[derive(Debug, Clone)]
-pub struct Latency(Option<Histogram<u32>>);
-
-impl Default for Latency {
-    fn default() -> Latency {
-        // The bounds are constants that the library accepts; without a histogram nothing is recorded.
-        Latency(Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS).ok())
-    }
-}
-
-impl Latency {
-    /// Records one latency.
-    pub fn record(&mut self, micros: u64) {
-        if let Some(histogram) = &mut self.0 {
-            histogram.saturating_record(micros);
-        }
-    }
-
-    /// The value below which `quantile` (0 to 1) of the recorded latencies are, in microseconds.
-    pub fn quantile(&self, quantile: f64) -> u64 {
-        self.0.as_ref().map_or(0, |histogram| histogram.value_at_quantile(quantile))
-    }
-
-    /// Number of recorded latencies.
-    pub fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, Histogram::len)
-    }
 }

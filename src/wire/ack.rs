@@ -28,6 +28,11 @@ pub const fn encode(code: u8) -> [u8; SIZE] {
     ack
 }
 
+/// The result code of an ack.
+pub fn code(ack: &[u8]) -> Option<u8> {
+    ack.get(CODE_OFFSET).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,7 @@ impl World {
     /// The process's executor ends: what it still has is dropped with it.
     pub fn end_engine(&mut self, index: usize) {
         self.log("drained", [index as u64, 0, 0]);
+        self.check_figures(index);
         let allowed = self.scenario.config.limits.drain.as_nanos() as u64 + 2 * SECOND + 200 * MS;
         if self.drain_began[index].is_none_or(|began| began + allowed < self.now) {
             self.ledger.violation(format!("engine {index} drained too late"));

@@ -9,6 +9,7 @@ use ringpost::delivery::handover::Parcel;
 use ringpost::delivery::table::Key;
 use ringpost::time::{Now, Time};
 
+use super::figures::{pass, stopwatch};
 use super::ledger::Ledger;
 use super::node::Node;
 use super::pipe::{Pipe, Read};
@@ -108,7 +109,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
         let scenario = Scenario::new(&mut random);
-        let shared = SharedLimits::new(&scenario.config, scenario.engines);
+        let shared = SharedLimits::new(&scenario.config, scenario.engines).with_stopwatch(stopwatch);
         let engines = (0..scenario.engines)
             .map(|index| Some(Engine::new(&scenario.config, &shared, index).unwrap()))
             .collect::<Vec<_>>();
@@ -208,7 +209,7 @@ impl World {
                 break;
             }
             let Some(event) = self.events.remove(&(time, order)) else { break };
-            self.now = time;
+            self.now = pass(time);
             self.steps += 1;
             self.handle(event);
             while let Some(link) = self.runnable.pop_front() {
@@ -216,7 +217,7 @@ impl World {
             }
             self.check_bounds();
         }
-        self.now = self.now.max(until);
+        self.now = pass(self.now.max(until));
     }
 
     pub fn time(&self) -> Time {
@@ -378,7 +379,7 @@ impl World {
         let key = entry.key;
         while end.is_none() {
             loop {
-                let output = engine.source_output(key);
+                let output = engine.source_output(key, now.monotonic);
                 if output.is_empty() {
                     break;
                 }

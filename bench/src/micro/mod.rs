@@ -9,14 +9,18 @@ use ringpost::config::model::{Avro, BinSet, BinTransforms, Format, NameTransform
 use ringpost::delivery::gzip::Gzip;
 use ringpost::delivery::window::AckWindow;
 use ringpost::format::{AvroSchema, Formatter, Notes};
+use ringpost::metrics::recorder::{Recorder, nanos};
+use ringpost::metrics::stages::Response;
 use ringpost::policy::transforms::Transformer;
 use ringpost::record::{DecodeLimits, RecordError, decode};
+use ringpost::time::{Now, Time};
 use ringpost::wire::ack;
 use samples::Sample;
 use std::error::Error;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// When the measured records arrive.
 const ARRIVAL_MS: u64 = 1_700_000_000_500;
@@ -122,6 +126,7 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
         ("bin-transforms", transform()?),
         ("gzip of flat-json", zip(body, &flat, limits)?),
         ("ack window", ack_window()),
+        ("figures", figures()),
         // The same from the message's bytes on, each beside the library that is known for it.
         ("decode + json", both(&typed)),
         ("decode + flat-json", both(&flat)),
@@ -165,15 +170,48 @@ fn ack_window<'a>() -> Step<'a> {
     let mut window = AckWindow::default();
     let mut open = Vec::with_capacity(ACK_BATCH);
     Box::new(move |_, out| {
-        open.push(window.open());
+        open.push(window.open(Time::ZERO));
         if open.len() == ACK_BATCH {
             while let Some(number) = open.pop() {
-                window.complete(number, ack::OK);
+                window.complete(number, ack::OK, true, Time::ZERO);
             }
-            while let Some(code) = window.release() {
-                out.extend_from_slice(&ack::encode(code));
+            while let Some(released) = window.release(Time::ZERO) {
+                out.extend_from_slice(&ack::encode(released.code));
             }
         }
+        Ok(())
+    })
+}
+
+/// What [`Recorder`] counts from.
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+fn stopwatch() -> Time {
+    Time::from_nanos(ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64)
+}
+
+/// All stages of one record are recorded, and its lag: as the engine does it, at times that differ.
+fn figures<'a>() -> Step<'a> {
+    let mut recorder = Recorder::new(stopwatch, 1);
+    let mut response = Response::default();
+    let mut random = 1_u64;
+    Box::new(move |body, _| {
+        random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        // From 4 to 8 us, with one of 256 that takes 64 times as long.
+        let mut some = 4_096 + (random >> 52);
+        if random >> 40 & 0xff == 0 {
+            some *= 64;
+        }
+        let micros = |count: u64| Duration::from_nanos(some * count);
+        recorder.decode_begins(body.len(), recorder.moment());
+        recorder.decoded();
+        recorder.arrived(Some(ARRIVAL_MS - (random >> 57)), Now { monotonic: recorder.moment(), unix_ms: ARRIVAL_MS });
+        recorder.encode_begins();
+        recorder.encoded();
+        let encoded = recorder.moment();
+        recorder.sent(encoded, encoded + micros(2));
+        response.record(nanos(micros(20)), 1);
+        recorder.released(micros(1), micros(23));
         Ok(())
     })
 }

@@ -115,6 +115,7 @@ impl Engine {
     pub(super) fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
         if let Some(why) = self.find_no_way(flight.profile, None, now) {
             self.counters.refused += flight.len() as u64;
+            self.count_refused(why.destination, flight.len() as u64);
             if let Some(left_out) = self.limited.refused.allow(now) {
                 let batch = self.describe_flight(&flight);
                 tracing::warn!(target: "server", "{batch} answered 11, nothing was sent: {why}{}",
@@ -180,6 +181,9 @@ impl Engine {
         batch.more = left.collect();
         for (member, _) in all.iter().zip(&live).filter(|(_, live)| !**live) {
             self.counters.orphaned += 1;
+            if flight.taken || flight.unknown {
+                self.count_duplicate(flight.taken);
+            }
             self.drop_member(member);
         }
         Some(rebuilt.start)
@@ -191,7 +195,9 @@ impl Engine {
         let Some(entry) = self.flights.get_mut(key) else { return };
         let mut flight = Flight::of_one(entry.member, entry.profile);
         let first = entry.first;
+        (flight.taken, flight.unknown) = (entry.taken, entry.unknown);
         flight.batch = entry.batch.take();
+        flight.unknown |= self.attempts_of(key).any(|(_, attempt)| matches!(attempt.stage, Stage::Sent(_)));
         let start = self.prune(&mut flight);
         let body = start.and_then(|start| flight.batch.as_ref().map(|batch| batch.data.slice(start..)));
         let digest = flight.only_digest();
@@ -238,6 +244,9 @@ impl Engine {
             let is_late = member.arrived + self.limits.record_deadline <= now;
             let size = framing.room() + batch.record(at, &framing).len();
             if is_late || !self.source_takes_answers(member.source) || !self.budget.has_bytes(size as u64) {
+                if flight.taken || flight.unknown {
+                    self.count_duplicate(flight.taken);
+                }
                 self.drop_member(member);
                 continue;
             }
@@ -246,7 +255,7 @@ impl Engine {
             let mut one = Flight::of_one(*member, flight.profile);
             one.since = now;
             one.refused_for_good = refused_alone;
-            one.taken = flight.taken;
+            (one.taken, one.unknown) = (flight.taken, flight.unknown);
             let Some(first) = self.open_flight(one, places.iter().copied(), now) else { continue };
             self.give_bodies(first, &data.slice(rebuilt.start..), &Bytes::new());
             let mut next = Some(first);

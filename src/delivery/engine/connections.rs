@@ -1,7 +1,9 @@
 //! Connections to endpoints: opening, bytes in and out, closing.
 
 use super::super::endpoint::ConnectionStage;
+use super::super::flight::Stage;
 use super::super::table::Key;
+use super::super::trouble::Cause;
 use super::Engine;
 use super::intake::more;
 use crate::http::State;
@@ -17,6 +19,7 @@ const TURNED_DOWN: &str = "it turned the connection down";
 impl Engine {
     /// The connection is open.
     pub fn connection_opened(&mut self, key: Key, now: Time) {
+        self.recorder.pass(now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         if connection.stage != ConnectionStage::Connecting {
             return;
@@ -52,6 +55,7 @@ impl Engine {
 
     /// The connection could not be opened.
     pub fn connection_failed(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
+        self.recorder.pass(now);
         let Some(mut connection) = self.connections.remove(key) else { return };
         let index = connection.endpoint;
         if connection.probe {
@@ -61,6 +65,7 @@ impl Engine {
         let Some(endpoint) = self.endpoints.get_mut(index) else { return };
         endpoint.leave(&mut connection);
         self.counters.connections_failed += 1;
+        endpoint.tally.trouble.note_text(&format_args!("cannot connect: {why}"), now);
         if let Some(left_out) = self.limited.connect.allow(now) {
             tracing::warn!(target: "server", "{}: cannot connect: {why}{}", endpoint.url, more(left_out));
         }
@@ -80,19 +85,32 @@ impl Engine {
 
     /// The connection's socket gave `bytes`.
     pub fn connection_receive(&mut self, key: Key, bytes: &[u8], now: Time) {
+        self.recorder.pass(now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.spoke = true;
         connection.heard = now;
         connection.pinged = None;
         connection.exchange.receive(bytes);
+        self.take_begun(key, now);
         if self.is_secured(key, now) {
             self.note_refusal(key, now);
             self.after_exchange(key, now);
         }
     }
 
+    /// Requests whose response has begun and is not complete.
+    fn take_begun(&mut self, key: Key, now: Time) {
+        while let Some(ticket) = self.connections.get_mut(key).and_then(|entry| entry.exchange.next_begun()) {
+            let attempt = self.attempts.get_mut(ticket.into());
+            if let Some(attempt) = attempt.filter(|attempt| attempt.stage == Stage::Sent(key)) {
+                attempt.begun.get_or_insert(now);
+            }
+        }
+    }
+
     /// The peer closed the connection, or the socket failed.
     pub fn connection_ended(&mut self, key: Key, now: Time) {
+        self.recorder.pass(now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_mute = connection.is_mute();
         connection.exchange.end();
@@ -102,6 +120,7 @@ impl Engine {
 
     /// The connection's socket was reset, or failed in another way than by its orderly end.
     pub fn connection_broken(&mut self, key: Key, now: Time) {
+        self.recorder.pass(now);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let is_mute = connection.is_mute();
         connection.exchange.cut();
@@ -116,6 +135,7 @@ impl Engine {
         let Some(connection) = self.connections.get(key).filter(|_| is_mute) else { return };
         let index = connection.endpoint;
         let test = self.endpoints.get(index).is_some_and(|endpoint| endpoint.breaker.is_tested());
+        self.note_trouble(index, Cause::Words(MUTE), now);
         self.endpoint_failed(index, test, &MUTE, now);
     }
 
@@ -185,6 +205,7 @@ impl Engine {
                 self.learn(key);
                 self.retire(key);
                 if turned_down {
+                    self.note_trouble(index, Cause::Words(TURNED_DOWN), now);
                     self.endpoint_failed(index, false, &TURNED_DOWN, now);
                 }
             }
@@ -208,6 +229,7 @@ impl Engine {
                 self.wake_connection(key);
                 self.touch(index);
                 if turned_down {
+                    self.note_trouble(index, Cause::Words(TURNED_DOWN), now);
                     self.endpoint_failed(index, false, &TURNED_DOWN, now);
                 }
             }

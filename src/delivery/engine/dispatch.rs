@@ -27,7 +27,7 @@ const SILENT_SHARE_PERCENT: u64 = 50;
 /// Why a record cannot be sent. Made for each of them while a destination is down, so it is put in words only for the
 /// lines that are written.
 pub(super) struct NoWay {
-    destination: usize,
+    pub(super) destination: usize,
     why: Why,
 }
 
@@ -246,6 +246,7 @@ impl Engine {
         }
         attempt.stage = Stage::Sent(connection_key);
         attempt.sent_at = now;
+        attempt.begun = None;
         endpoint.in_flight += 1;
         self.counters.requests += 1;
         self.wake_connection(connection_key);

@@ -20,6 +20,7 @@ impl Engine {
 
     /// A parcel came from executor `from`. Parcels of one executor have to come in their order.
     pub fn take_parcel(&mut self, from: usize, parcel: Parcel, now: Time) {
+        self.recorder.pass(now);
         let mut codes = Vec::new();
         let gone = self.handover.receive(from, parcel, |source, number, code| codes.push((source, number, code)));
         for (source, number, code) in codes {
@@ -121,6 +122,7 @@ impl Engine {
             Verdict::Answer(ack::OVERLOAD)
         } else {
             let message = bytes.get(taken.message.clone()).unwrap_or_default();
+            self.recorder.guest_begins(message.len());
             self.guarded(origin, now, |engine| engine.judge_message(origin, message, at))
         };
         self.carry_out_verdict(origin, taken.number, verdict, taken.arrived, at);

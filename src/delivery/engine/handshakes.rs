@@ -5,6 +5,7 @@
 
 use super::super::endpoint::ConnectionStage;
 use super::super::table::Key;
+use super::super::trouble::Cause;
 use super::Engine;
 use super::intake::more;
 use crate::http::{FailureKind, State};
@@ -55,7 +56,8 @@ impl Engine {
         }
         let index = connection.endpoint;
         self.counters.connections_failed += 1;
-        let Some(endpoint) = self.endpoints.get(index) else { return };
+        let Some(endpoint) = self.endpoints.get_mut(index) else { return };
+        endpoint.tally.trouble.note(Cause::Failed(FailureKind::RefusedByTls), now);
         let test = endpoint.breaker.is_tested();
         if let Some(left_out) = self.limited.connect.allow(now) {
             let why = connection.exchange.why_closed().unwrap_or_default();

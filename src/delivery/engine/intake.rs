@@ -60,6 +60,7 @@ impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
     pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
         self.clock = now;
+        self.recorder.pass(now.monotonic);
         let Some(source) = self.sources.get_mut(key) else { return };
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return;
@@ -81,6 +82,8 @@ impl Engine {
         let Some(mut assembler) = self.sources.get_mut(key).and_then(|source| source.assembler.take()) else { return };
         let end = self.take_frames(key, &mut assembler, bytes, arrived, now);
         self.seal_chunk();
+        // What is sent from here on is sent after all of them were encoded.
+        let now = Now { monotonic: self.recorder.read(), ..now };
         match end {
             End::NoRoom | End::WindowFull => self.make_room(now.monotonic),
             End::UsedUp | End::Broken(_) | End::LinkFull => {}
@@ -125,7 +128,7 @@ impl Engine {
 
     fn take_frame(&mut self, key: Key, frame: &Frame<'_>, arrived: Time, now: Now) {
         let Some(source) = self.sources.get_mut(key) else { return };
-        let number = source.window.open();
+        let number = source.window.open(arrived);
         source.count_frame(frame.body.len());
         self.counters.records += 1;
         if self.grace == Some(key) {
@@ -135,6 +138,7 @@ impl Engine {
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
             Verdict::Answer(ack::OVERLOAD)
         } else {
+            self.recorder.decode_begins(frame.body.len(), arrived);
             self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))
         };
         self.carry_out_verdict(origin, number, verdict, arrived, now);
@@ -148,7 +152,8 @@ impl Engine {
             Verdict::Deliver(record) => self.start(origin, number, record, arrived, now.monotonic),
             Verdict::Follow(version, kind) => {
                 let digest = version.id.digest;
-                let member = Member { source: origin, number, arrived, name: kind.name, digest, slot: None };
+                let encoded = self.recorder.moment();
+                let member = Member { source: origin, number, arrived, encoded, name: kind.name, digest, slot: None };
                 self.follow(version, member, kind.profile, now.monotonic);
             }
             Verdict::HandOver(owner) => {
@@ -192,7 +197,10 @@ impl Engine {
 
     pub(super) fn judge_message(&mut self, origin: Origin, body: &[u8], now: Now) -> Verdict {
         match record::decode(body) {
-            Ok(record) => self.judge_record(origin, &record, now),
+            Ok(record) => {
+                self.recorder.decoded();
+                self.judge_record(origin, &record, now)
+            }
             Err(fault) => match record::glimpse(body) {
                 Some(identity) => self.bad_content(
                     origin,
@@ -209,8 +217,12 @@ impl Engine {
     fn judge_record(&mut self, origin: Origin, record: &ChangeRecord<'_>, now: Now) -> Verdict {
         tracing::debug!(target: "record-parser", "{:?} of {}, generation {:?}, last update {:?} ms",
             record.operation, record.identity(), record.generation, record.lut_ms);
+        if let Origin::Source(_) = origin {
+            self.recorder.arrived(record.lut_ms, now);
+        }
         if record.is_transaction_monitor() {
             self.counters.skipped += 1;
+            self.counters.skipped_monitors += 1;
             return Verdict::Answer(ack::OK);
         }
         let Some((_, port)) = self.ends(origin) else { return Verdict::Answer(ack::TEMPORARY) };
@@ -223,6 +235,7 @@ impl Engine {
             }
             Route::None => {
                 self.counters.skipped += 1;
+                self.counters.skipped_unrouted += 1;
                 let set = record.set.unwrap_or_default();
                 if self.policy.is_first_unrouted(record.namespace, set) {
                     tracing::warn!(target: "server",
@@ -239,6 +252,7 @@ impl Engine {
         };
         if let Some(why) = self.find_no_way(kind.profile, Some(origin), now.monotonic) {
             self.counters.refused += 1;
+            self.count_refused(why.destination, 1);
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
                     record.identity(), more(left_out), why = self.explain(&why));
@@ -246,8 +260,12 @@ impl Engine {
             return Verdict::Answer(ack::TEMPORARY);
         }
         let written = self.bodies.buffer().len();
+        self.recorder.encode_begins();
         match self.encode(kind, record, now.unix_ms) {
-            Ok(accepted) => Verdict::Deliver(Accepted { version, ..accepted }),
+            Ok(accepted) => {
+                self.recorder.encoded();
+                Verdict::Deliver(Accepted { version, ..accepted })
+            }
             Err(fault) => {
                 self.bodies.buffer().truncate(written);
                 let fault = format_args!("{}: {fault}", record.identity());
@@ -327,7 +345,8 @@ impl Engine {
     /// Puts a record in flight, or in its batch.
     fn start(&mut self, source: Origin, number: u64, record: Accepted, arrived: Time, now: Time) {
         let (digest, kind) = (record.digest, record.kind);
-        let mut member = Member { source, number, arrived, name: kind.name, digest, slot: None };
+        let encoded = self.recorder.moment();
+        let mut member = Member { source, number, arrived, encoded, name: kind.name, digest, slot: None };
         if let Some(version) = record.version {
             let Some(claimed) = self.claim(version, member, &record, now) else { return };
             member = claimed;
@@ -377,6 +396,7 @@ impl Engine {
                 retried: false,
                 test: false,
                 sent_at: now,
+                begun: None,
                 sibling: next,
                 links: Default::default(),
             };

@@ -16,10 +16,12 @@
 //! - `ordering`: one version of a record in flight; `handover`: records of other executors
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
+//! - `figures`: what is counted, and published
 
 mod batching;
 mod connections;
 mod dispatch;
+mod figures;
 mod handover;
 mod handshakes;
 mod held;
@@ -43,7 +45,7 @@ use super::bodies::Bodies;
 use super::budget::Budget;
 use super::chain::Chain;
 use super::encoders::Encoders;
-use super::endpoint::{Connection, Destination, Endpoint, PoolCounts};
+use super::endpoint::{Connection, Destination, Endpoint};
 use super::flight::{Attempt, Flight};
 use super::handover::Handover;
 use super::names::Names;
@@ -53,7 +55,8 @@ use super::spread::Spread;
 use super::table::{Key, Table};
 use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
-use crate::metrics::{Counters, Latency};
+use crate::metrics::Counters;
+use crate::metrics::recorder::Recorder;
 use crate::policy::Policy;
 use crate::time::{Now, Time};
 use crate::wire::compressed::Inflater;
@@ -237,7 +240,7 @@ pub struct Engine {
     wakes: Vec<Wake>,
     connects: Vec<Connect>,
     counters: Counters,
-    latency: Latency,
+    recorder: Recorder,
     limited: Limited,
 }
 
@@ -270,11 +273,6 @@ impl Engine {
         &self.counters
     }
 
-    /// From frame to the last success, for records that were delivered.
-    pub fn latency(&self) -> &Latency {
-        &self.latency
-    }
-
     /// Open XDR connections.
     pub fn source_count(&self) -> usize {
         self.sources.len()
@@ -288,18 +286,6 @@ impl Engine {
     /// Bytes in flight, as charged.
     pub fn in_flight_bytes(&mut self) -> u64 {
         self.budget.used_bytes()
-    }
-
-    /// Connections to each endpoint, in the order of destinations and URLs.
-    pub fn pools(&self) -> impl Iterator<Item = PoolCounts> + '_ {
-        self.endpoints.iter().map(|endpoint| PoolCounts {
-            connecting: endpoint.connecting + endpoint.replacing,
-            open: endpoint.open,
-            draining: endpoint.draining,
-            taken: endpoint.places.taken_by_all(),
-            queued: endpoint.queued.used(),
-            in_flight: endpoint.in_flight,
-        })
     }
 
     /// Entries in the tables, counted one by one: for tests and for a look from outside, not for records.

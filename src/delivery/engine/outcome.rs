@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
-use super::super::flight::{Flight, Member, Origin, Stage};
+use super::super::flight::{Flight, Origin, Stage};
 use super::super::table::Key;
+use super::super::trouble::Cause;
 use super::Engine;
 use super::intake::more;
 use crate::config::show_duration;
@@ -17,12 +18,17 @@ use crate::wire::ack;
 impl Engine {
     /// Sets a record's code; the first one stands.
     pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
-        let source = match source {
-            Origin::Source(source) => source,
-            Origin::Ghost(ghost) => return self.handover.answer(ghost, number, code),
-        };
+        match source {
+            Origin::Source(source) => self.answer_source(source, number, code, false),
+            Origin::Ghost(ghost) => self.handover.answer(ghost, number, code),
+        }
+    }
+
+    /// The same for a record of one's own; `is_taken`: see [`Engine::answer_member`].
+    pub(super) fn answer_source(&mut self, source: Key, number: u64, code: u8, is_taken: bool) {
+        let now = self.recorder.moment();
         if let Some(entry) = self.sources.get_mut(source)
-            && entry.window.complete(number, code)
+            && entry.window.complete(number, code, is_taken, now)
             && entry.window.is_ready()
         {
             self.wake_source(source);
@@ -48,10 +54,14 @@ impl Engine {
     }
 
     fn take_outcome(&mut self, key: Key, outcome: Outcome, now: Time) {
-        let Some(attempt) = self.attempts.get(key) else { return };
+        let Some(attempt) = self.attempts.get_mut(key) else { return };
+        if let Outcome::Response { .. } | Outcome::RetryAfter { .. } = outcome {
+            attempt.begun.get_or_insert(now);
+        }
         if let Some(destination) = self.destinations.get_mut(attempt.destination) {
             destination.answered = now;
         }
+        let (endpoint, is_test) = (attempt.endpoint, attempt.test);
         match outcome {
             Outcome::Response { status } => self.take_status(key, status, None, now),
             Outcome::RetryAfter { status, wait } => {
@@ -60,13 +70,15 @@ impl Engine {
             }
             Outcome::Failed { kind, processed } => {
                 self.counters.requests_failed += 1;
-                if attempt.test && kind == FailureKind::Silent {
-                    let endpoint = attempt.endpoint;
+                self.note_trouble(endpoint, Cause::Failed(kind), now);
+                if is_test && kind == FailureKind::Silent {
                     self.endpoint_failed(endpoint, true, &kind, now);
                 }
                 match processed {
                     Processed::No => self.retry_or_fail(key, &kind, None, now),
                     Processed::Unknown => {
+                        self.note_unknown(key);
+                        self.count_error(key);
                         self.report_failure(key, &kind, now);
                         self.attempt_failed(key, ack::TEMPORARY, now);
                     }
@@ -97,12 +109,17 @@ impl Engine {
         };
         if success {
             self.counters.responses_success += 1;
+            self.count_success(key);
             self.attempt_ended(key, now);
         } else if permanent {
             self.counters.responses_permanent += 1;
+            self.count_error(key);
+            self.note_trouble(endpoint, Cause::Status(status), now);
             self.refused_for_good(key, status, now);
         } else {
             self.counters.responses_other += 1;
+            self.count_error(key);
+            self.note_trouble(endpoint, Cause::Status(status), now);
             self.report_failure(key, &format_args!("status {status}"), now);
             self.attempt_failed(key, ack::TEMPORARY, now);
         }
@@ -230,21 +247,15 @@ impl Engine {
         if std::mem::replace(&mut flight.answered, true) {
             return;
         }
+        self.recorder.pass(now);
+        let is_taken = flight.taken && code != ack::TEMPORARY;
         let member = flight.member;
-        self.answer_member(member, code, now);
+        self.answer_member(member, code, is_taken);
         let Some(batch) = self.flights.get_mut(key).and_then(|flight| flight.batch.take()) else { return };
-        batch.more.iter().for_each(|member| self.answer_member(*member, code, now));
+        batch.more.iter().for_each(|member| self.answer_member(*member, code, is_taken));
         if let Some(flight) = self.flights.get_mut(key) {
             flight.batch = Some(batch);
         }
-    }
-
-    fn answer_member(&mut self, member: Member, code: u8, now: Time) {
-        if code == ack::OK {
-            let micros = now.since(member.arrived).as_micros();
-            self.latency.record(u64::try_from(micros).unwrap_or(u64::MAX));
-        }
-        self.answer(member.source, member.number, code);
     }
 
     /// One destination did not take the record: the source is told at once. Attempts that are held back or queued elsewhere
@@ -277,6 +288,7 @@ impl Engine {
         let attempt = self.attempts.get_mut(key)?;
         let (stage, endpoint, destination, flight) =
             (attempt.stage, attempt.endpoint, attempt.destination, attempt.flight);
+        let (sent_at, begun) = (attempt.sent_at, attempt.begun);
         attempt.stage = Stage::Done;
         attempt.body = bytes::Bytes::new();
         let was_test = std::mem::take(&mut attempt.test);
@@ -301,6 +313,9 @@ impl Engine {
         if let Some(destination) = self.destinations.get_mut(destination) {
             destination.calls.remove(&mut self.attempts, key);
         }
+        if let Stage::Sent(_) = stage {
+            self.record_request(destination, flight, sent_at, begun);
+        }
         Some(flight)
     }
 
@@ -312,6 +327,7 @@ impl Engine {
         while let Some(attempt) = next.and_then(|key| self.attempts.remove(key)) {
             next = attempt.sibling;
         }
+        self.count_duplicates(&flight);
         for member in flight.members() {
             self.budget.release_record();
             self.free_slot(member, flight.outcome());
@@ -327,6 +343,7 @@ impl Engine {
         let next = if wanted { self.choose_endpoint(destination, Some(endpoint), now) } else { None };
         let (Some(next), Some(entry)) = (next, self.endpoints.get_mut(endpoint)) else {
             self.report_failure(key, why, now);
+            self.count_error(key);
             return self.attempt_failed(key, ack::TEMPORARY, now);
         };
         match stage {
@@ -341,6 +358,9 @@ impl Engine {
             }
         }
         self.counters.retries += 1;
+        if let Stage::Sent(_) = stage {
+            self.count_failed_try(key);
+        }
         if let Some(began) = began {
             self.begin_call(key, began);
         }

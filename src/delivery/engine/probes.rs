@@ -132,8 +132,11 @@ impl Engine {
         let finding = probing.probes.ended(passed, entry.verdict.get());
         if passed {
             self.counters.probes_passed += 1;
+            entry.tally.probes_passed += 1;
         } else {
             self.counters.probes_failed += 1;
+            entry.tally.probes_failed += 1;
+            entry.tally.trouble.note_text(&format_args!("probe: {}", Shown(end)), now);
         }
         tracing::debug!(target: "server", "destination {}, {}: probe {}", destination.name, entry.url, Shown(end));
         match finding {

@@ -10,7 +10,7 @@ use super::super::breaker::Breaker;
 use super::super::budget::{Budget, Pool};
 use super::super::chain::Chain;
 use super::super::encoders::Encoders;
-use super::super::endpoint::{Destination, Endpoint, Probing};
+use super::super::endpoint::{Destination, Endpoint, Probing, Tally};
 use super::super::handover::Handover;
 use super::super::health::{Probes, Verdict};
 use super::super::lease::{Lease, Shared};
@@ -25,7 +25,9 @@ use super::{Engine, Limited};
 use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
-use crate::metrics::{Counters, Latency};
+use crate::metrics::Counters;
+use crate::metrics::recorder::{Recorder, Stopwatch};
+use crate::metrics::stages::Response;
 use crate::policy::Policy;
 use crate::policy::table::{Profile, ProfileTable};
 use crate::time::{Now, Time};
@@ -49,6 +51,8 @@ pub struct SharedLimits {
     tls: Vec<Option<Arc<ClientTls>>>,
     /// The settings of every kind of record.
     table: Arc<ProfileTable>,
+    /// What stages are measured with.
+    stopwatch: Stopwatch,
 }
 
 impl SharedLimits {
@@ -72,6 +76,7 @@ impl SharedLimits {
             seed: 0,
             tls: Vec::new(),
             table: Arc::new(ProfileTable::new(&config.rules)),
+            stopwatch: || Time::ZERO,
         }
     }
 
@@ -80,10 +85,17 @@ impl SharedLimits {
         SharedLimits { tls, ..self }
     }
 
+    /// With a clock to measure the stages of records with, the one that all times are of. Without one, what happens within
+    /// one call of the engine takes no time.
+    pub fn with_stopwatch(self, stopwatch: Stopwatch) -> SharedLimits {
+        SharedLimits { stopwatch, ..self }
+    }
+
     /// With another seed: processes that start at one time must not replace their connections at one time.
     pub fn with_seed(self, seed: u64) -> SharedLimits {
         SharedLimits { seed, ..self }
     }
+
     /// Whether any records are ordered, so that executors hand records over to each other.
     pub fn is_ordered(&self) -> bool {
         self.table.profiles().iter().any(|profile| profile.ordering.is_some())
@@ -163,6 +175,7 @@ fn delivery(
                 replacing: 0,
                 places: Places::new(places, index, shared.executors),
                 touched: false,
+                tally: Tally::default(),
             });
         }
         destinations.push(Destination {
@@ -183,6 +196,9 @@ fn delivery(
             answered: Time::ZERO,
             health: destination.health.clone(),
             retry_after_cap: destination.retry_after_cap,
+            success_records: 0,
+            error_records: 0,
+            response: Response::default(),
         });
     }
     Ok((destinations, endpoints))
@@ -261,7 +277,7 @@ impl Engine {
             wakes: Vec::new(),
             connects: Vec::new(),
             counters: Counters::default(),
-            latency: Latency::default(),
+            recorder: Recorder::new(shared.stopwatch, index as u64),
             limited: Limited::default(),
         })
     }

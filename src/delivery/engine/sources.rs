@@ -33,8 +33,9 @@ pub(super) const HANDSHAKES_AT_ONCE: usize = 512;
 impl Engine {
     /// A connection was accepted on the listening port `port`. `None` when there is no place for it.
     pub fn source_open(&mut self, peer: SocketAddr, port: u16) -> Option<Key> {
-        let port = self.policy.table.port(port);
-        let key = self.sources.insert(Source::new(peer, port, Assembler::new(self.frame_limits)))?;
+        let ports = (port, self.policy.table.port(port));
+        let source = Source::new(peer, ports, Assembler::new(self.frame_limits), self.recorder.moment());
+        let key = self.sources.insert(source)?;
         self.counters.sources_opened += 1;
         tracing::debug!(target: "server", "{peer}: XDR connection opened");
         Some(key)
@@ -45,6 +46,7 @@ impl Engine {
     pub fn source_handshake_begins(&mut self, key: Key, now: Time) {
         let Some(source) = self.sources.get_mut(key) else { return };
         source.is_securing = true;
+        source.is_tls = true;
         source.partial_since = Some(now);
         if self.securing.len() >= HANDSHAKES_AT_ONCE {
             let sources = &self.sources;
@@ -93,15 +95,21 @@ impl Engine {
         }
     }
 
-    /// The acks that can be written now.
-    pub fn source_output(&mut self, key: Key) -> &[u8] {
+    /// The acks that can be written at `now`.
+    pub fn source_output(&mut self, key: Key, now: Time) -> &[u8] {
         let Some(source) = self.sources.get_mut(key) else { return &[] };
-        let counters = &mut self.counters;
-        source.output(|code| match code {
-            ack::OK => counters.acked_ok += 1,
-            ack::PERMANENT => counters.acked_permanent += 1,
-            ack::OVERLOAD => counters.acked_overload += 1,
-            _ => counters.acked_temporary += 1,
+        let (counters, recorder) = (&mut self.counters, &mut self.recorder);
+        source.output(now, |released| {
+            let is_dispatched = released.code != ack::OVERLOAD;
+            if is_dispatched {
+                recorder.released(released.waited, released.total);
+            }
+            match released.code {
+                ack::OK => counters.acked_ok += 1,
+                ack::PERMANENT => counters.acked_permanent += 1,
+                ack::OVERLOAD => counters.acked_overload += 1,
+                _ => counters.acked_temporary += 1,
+            }
         })
     }
 
@@ -287,6 +295,7 @@ impl Engine {
             self.grace = None;
         }
         self.counters.sources_closed += 1;
+        self.counters.duplicates += source.unheard();
         self.sources_gone += 1;
         self.handover.source_gone(key);
         tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());

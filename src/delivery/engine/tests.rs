@@ -2,6 +2,7 @@
 
 mod batching;
 mod fairness;
+mod figures;
 mod health;
 mod ordering;
 mod pools;
@@ -163,7 +164,7 @@ impl Rig {
 
     /// The same for any source.
     fn codes_of(&mut self, source: Key) -> Vec<u8> {
-        let bytes = self.engine.source_output(source).to_vec();
+        let bytes = self.engine.source_output(source, self.now).to_vec();
         self.engine.source_wrote(source, bytes.len());
         bytes.chunks(30).map(|ack| ack[13]).collect()
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::flight::{Attempt, Stage};
 use super::super::table::Key;
+use super::super::trouble::Cause;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
 use crate::http::State;
@@ -20,6 +21,9 @@ pub const BUSY_TICK: Duration = Duration::from_millis(10);
 /// What became of a call that timed out.
 const LATE: &str = "no answer within call-timeout";
 
+/// The same for a record's deadline.
+const TOO_LATE: &str = "no answer within limits.record-deadline";
+
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
@@ -27,6 +31,7 @@ impl Engine {
     /// Does what is due at `now`. To be called at least every [`BUSY_TICK`] or [`IDLE_TICK`]: deadlines are seen that
     /// much late at most.
     pub fn tick(&mut self, now: Time) {
+        self.recorder.pass(now);
         self.count_unnamed(now);
         self.close_due_batches(now);
         if !self.batches.is_empty() && self.budget.is_pool_empty() {
@@ -43,7 +48,7 @@ impl Engine {
         self.check_sources(now);
         self.check_pauses(now);
         if self.drain_until.is_some_and(|until| until <= now) {
-            self.give_up();
+            self.give_up(now);
         }
         self.release_idle_buffers();
         self.trim();
@@ -84,6 +89,11 @@ impl Engine {
                 let sent = self.attempts.get(key).filter(|attempt| matches!(attempt.stage, Stage::Sent(_)));
                 let endpoint = sent.map(|attempt| (attempt.endpoint, attempt.test));
                 let is_news = self.is_news(key);
+                self.count_error(key);
+                if let Some((endpoint, _)) = endpoint {
+                    self.note_trouble(endpoint, Cause::Words(LATE), now);
+                    self.note_unknown(key);
+                }
                 self.report_failure(key, &LATE, now);
                 self.cancel(key, now);
                 self.attempt_failed(key, ack::TEMPORARY, now);
@@ -121,6 +131,7 @@ impl Engine {
                     "{record} was not delivered within limits.record-deadline and was answered 11, so the server sends it again{}",
                     more(left_out));
             }
+            self.count_expired(key);
             self.end_flight(key, now);
         }
         if any {
@@ -155,12 +166,14 @@ impl Engine {
             let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
             let had_time = self.had_time(attempt, now);
             if let Stage::Sent(_) = stage {
+                self.note_unknown(attempt_key);
+                self.note_trouble(endpoint, Cause::Words(TOO_LATE), now);
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
             let is_shut_out = stage == Stage::Queued && self.takes_nothing(endpoint);
             if matches!(stage, Stage::Sent(_)) && (test || had_time) || is_shut_out {
-                self.endpoint_failed(endpoint, test, &"no answer within limits.record-deadline", now);
+                self.endpoint_failed(endpoint, test, &TOO_LATE, now);
             }
         }
         self.finish_flight(key);
@@ -274,6 +287,7 @@ impl Engine {
         if self.drain_until.is_some() {
             return;
         }
+        self.recorder.pass(now);
         self.drain_until = Some(now + self.limits.drain);
         self.close_all_batches(now);
         self.pump_touched(now);
@@ -302,10 +316,10 @@ impl Engine {
     }
 
     /// The drain took too long: what is left is answered 11.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, now: Time) {
         for key in self.sources.keys() {
             if let Some(source) = self.sources.get_mut(key) {
-                source.window.complete_all(ack::TEMPORARY);
+                source.window.complete_all(ack::TEMPORARY, now);
             }
             self.wake_source(key);
         }

@@ -18,6 +18,11 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Whether the head is here.
+    pub(super) fn has_head(&self) -> bool {
+        matches!(self, Phase::Body { .. })
+    }
+
     /// Whether more of the body was to come than is read, so that dropping the stream resets it.
     pub(super) fn is_cut_short(&self, max_body_bytes: usize) -> bool {
         // The length first: the other question takes a lock of the library.
