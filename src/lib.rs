@@ -3,6 +3,7 @@
 //! Two halves: logic without I/O (everything here but `io` and `cli`: state machines over bytes, tickets and
 //! injected time) and I/O without logic (`io`, the only place that knows the runtime). See `ARCHITECTURE.md`.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod delivery;

@@ -221,6 +221,8 @@ fn config(args: &DemoArgs, sink: SocketAddr) -> Result<Config, String> {
             max_concurrent_records: 32_768,
             socket_receive_buffer_bytes: None,
             allowed_networks: Vec::new(),
+            manage: None,
+            cluster_name: None,
         },
         destinations: vec![destination],
         rules: rules(args)?,

@@ -8,7 +8,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{EXIT_FAILED, EXIT_USAGE, RunArgs};
-use crate::io::{Connector, StartError};
+use crate::admin::view::Facts;
+use crate::config::effective;
+use crate::io::{self, Bound, Connector, StartError};
 use crate::logging;
 
 /// How often the main thread looks whether an executor has died.
@@ -20,7 +22,7 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let _log = match logging::start(&config.logging) {
+    let log = match logging::start(&config.logging) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("ringpost: {error}");
@@ -35,7 +37,11 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("signals cannot be watched: {error}")),
     };
-    let connector = match Connector::start(config) {
+    let bound = match config.service.manage.as_ref().map(Bound::new).transpose() {
+        Ok(bound) => bound,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let connector = match Connector::start(config.clone()) {
         Ok(connector) => connector,
         Err(error @ StartError::Cores(_)) => {
             tracing::error!(target: "server", "{}: {error}", args.file.display());
@@ -44,7 +50,16 @@ pub fn run(args: RunArgs) -> ExitCode {
         }
         Err(error) => return failed(&error.to_string()),
     };
-    serve(connector, &signals)
+    // It answers until the end, so that a drain can be watched.
+    let manage = bound.map(|bound| {
+        let text = effective::print(&loaded, &Ok(connector.cores().to_vec()));
+        let facts = Facts::new(&config, connector.cores().to_vec(), text, io::started());
+        bound.serve(connector.sight(), facts, log.lost_lines())
+    });
+    match manage.transpose() {
+        Ok(_manage) => serve(connector, &signals),
+        Err(error) => failed(&error.to_string()),
+    }
 }
 
 fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {

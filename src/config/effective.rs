@@ -87,6 +87,18 @@ fn service(page: &mut Page<'_>, config: &Config) {
     page.setting(1, &paths, "max-concurrent-records", &service.max_concurrent_records.to_string(), "");
     let bytes = service.socket_receive_buffer_bytes.map_or("null".to_owned(), |bytes| bytes.to_string());
     page.one(1, "service", "socket-receive-buffer-bytes", &bytes);
+    if let Some(name) = &service.cluster_name {
+        page.one(1, "service", "cluster-name", &serde_json::Value::from(name.as_str()).to_string());
+    }
+    if let Some(manage) = &service.manage {
+        page.section(1, "manage");
+        let addresses = manage.addresses.iter().map(|address| format!("\"{address}\""));
+        page.one(2, "service.manage", "address", &list(addresses));
+        let paths = ["service.manage.port".to_owned(), "service.manage.ports".to_owned()];
+        page.setting(2, &paths, "port", &list(manage.ports.iter().map(u16::to_string)), "");
+        let token = if manage.token.is_some() { "***" } else { "null" };
+        page.one(2, "service.manage", "# token", token);
+    }
     if service.allowed_networks.is_empty() {
         page.one(1, "service", "# allowed-networks", "all");
     } else {

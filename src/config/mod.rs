@@ -21,6 +21,7 @@ mod health;
 mod json_schema;
 mod keys;
 mod levels;
+mod manage;
 mod ordering;
 mod routing;
 mod schema;

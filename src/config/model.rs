@@ -52,6 +52,21 @@ pub struct Service {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// Networks from which XDR connections are taken; empty: all.
     pub allowed_networks: Vec<IpNet>,
+    /// Metrics and health; `None`: no port for them.
+    pub manage: Option<Manage>,
+    /// A label of metrics.
+    pub cluster_name: Option<String>,
+}
+
+/// `service.manage`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manage {
+    /// Addresses to bind; `0.0.0.0` unless set.
+    pub addresses: Vec<IpAddr>,
+    /// At least one.
+    pub ports: Vec<u16>,
+    /// The content of `token-file`.
+    pub token: Option<Secret>,
 }
 
 impl Service {

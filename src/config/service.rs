@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::context::Context;
 use super::fault::shown;
+use super::manage;
 use super::model::Service;
 use super::tls;
 use super::value;
@@ -27,6 +28,14 @@ pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
     let addresses = addresses(context, &view).unwrap_or_else(|| vec![ALL_ADDRESSES]);
     let ports = ports(context, &view);
     let tls = tls::service(context, &view, (&addresses, ports.as_deref().unwrap_or_default()));
+    let clear_ports: &[u16] = match &ports {
+        Some(ports) => ports,
+        None if tls.is_some() => &[],
+        None => &[PORT],
+    };
+    let mut taken = vec![(addresses.as_slice(), clear_ports)];
+    taken.extend(tls.iter().map(|tls| (tls.addresses.as_slice(), tls.ports.as_slice())));
+    let manage = manage::read(context, &view, &taken);
     let has_tls = view.find("tls").is_some_and(|entry| !entry.value.is_null());
     Service {
         addresses,
@@ -42,7 +51,17 @@ pub fn read(context: &mut Context<'_>, root: &View<'_>) -> Service {
             in_range(value::whole(node)?, &(4096_u32..=16 << 20), " bytes").map(Some)
         }),
         allowed_networks: allowed_networks(context, &view),
+        manage,
+        cluster_name: manage::cluster_name(context, &view),
     }
+}
+
+/// Whether a port of its own on these addresses could not be bound on those, too.
+pub fn overlap(addresses: &[IpAddr], others: &[IpAddr]) -> bool {
+    let same = |one: &IpAddr, other: &IpAddr| {
+        one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+    };
+    addresses.iter().any(|one| others.iter().any(|other| same(one, other)))
 }
 
 /// `service.io-threads`, if given.

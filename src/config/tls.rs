@@ -131,10 +131,7 @@ fn twice(
     (addresses, ports): (&[IpAddr], &[u16]),
     (clear_addresses, clear_ports): (&[IpAddr], &[u16]),
 ) {
-    let same = |one: &IpAddr, other: &IpAddr| {
-        one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
-    };
-    let overlap = addresses.iter().any(|one| clear_addresses.iter().any(|other| same(one, other)));
+    let overlap = service::overlap(addresses, clear_addresses);
     if let Some(port) = ports.iter().find(|port| overlap && clear_ports.contains(port)) {
         let key = if section.find("port").is_some() { "port" } else { "ports" };
         let message =

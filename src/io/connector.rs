@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
@@ -12,6 +13,7 @@ use super::executor::{self, Setup};
 use super::figures::{Figures, Publisher};
 use super::handover;
 use super::listen::{self, Acceptor, ListenError, Place, Placement};
+use super::manage::Sight;
 use super::rejected::{Link, RejectedFile};
 use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::{self, Clock};
@@ -60,6 +62,9 @@ pub struct Connector {
     acceptors: Vec<Acceptor>,
     placement: Arc<Placement>,
     figures: Figures,
+    cores: Vec<usize>,
+    clock: Clock,
+    listening: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     watchdog: Option<Watchdog>,
     resolver: Option<Resolver>,
@@ -95,6 +100,9 @@ impl Connector {
             acceptors: Vec::new(),
             placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
             figures: Figures::default(),
+            cores: cores.clone(),
+            clock,
+            listening: Arc::default(),
             threads: Vec::new(),
             watchdog: None,
             resolver: None,
@@ -136,11 +144,17 @@ impl Connector {
         connector.watchdog = Some(Watchdog::start(heartbeats, config.executors.heartbeat_limit)?);
         connector.resolver = Some(resolver);
         connector.certificates = Some(certificates.watch()?);
-        for (listener, speaks) in listeners {
-            connector.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&connector.placement))?);
-        }
+        connector.listen(listeners)?;
         connector.announce(&config, &cores);
         Ok(connector)
+    }
+
+    fn listen(&mut self, listeners: Vec<(std::net::TcpListener, Speaks)>) -> Result<(), StartError> {
+        for (listener, speaks) in listeners {
+            self.acceptors.push(Acceptor::start(listener, speaks, Arc::clone(&self.placement))?);
+        }
+        self.listening.store(true, Ordering::Release);
+        Ok(())
     }
 
     fn announce(&self, config: &Config, cores: &[usize]) {
@@ -179,6 +193,21 @@ impl Connector {
         self.figures.clone()
     }
 
+    /// What the manage port reads of this connector.
+    pub fn sight(&self) -> Sight {
+        Sight {
+            figures: self.figures.clone(),
+            placement: Arc::clone(&self.placement),
+            listening: Arc::clone(&self.listening),
+            clock: self.clock,
+        }
+    }
+
+    /// The core of each executor.
+    pub fn cores(&self) -> &[usize] {
+        &self.cores
+    }
+
     /// Connections that were closed at accept (`service.allowed-networks`).
     pub fn connections_not_allowed(&self) -> u64 {
         self.placement.not_allowed()
@@ -186,6 +215,7 @@ impl Connector {
 
     /// Stops accepting and reading, and lets what is in flight finish. Returns at once.
     pub fn stop(&mut self) {
+        self.listening.store(false, Ordering::Release);
         self.acceptors.clear();
         for place in self.placement.places() {
             if let Err(error) = place.control.drain() {

@@ -23,6 +23,8 @@ mod executor;
 mod figures;
 mod handover;
 mod listen;
+mod manage;
+mod process;
 mod rejected;
 pub mod resolve;
 mod secured;
@@ -35,3 +37,5 @@ mod watchdog;
 
 pub use connector::{Connector, StartError};
 pub use figures::Figures;
+pub use manage::{Bound, Manage, ManageError};
+pub use process::started;

@@ -46,7 +46,23 @@ pub struct LogGuard {
     _worker: WorkerGuard,
 }
 
+/// Lines that found the queue full since the start, for another thread.
+#[derive(Debug, Clone)]
+pub struct LostLines(ErrorCounter);
+
+impl LostLines {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.dropped_lines() as u64
+    }
+}
+
 impl LogGuard {
+    /// Counts lost lines wherever it goes.
+    pub fn lost_lines(&self) -> LostLines {
+        LostLines(self.counter.clone())
+    }
+
     /// Lines that found the queue full since the start.
     pub fn dropped_lines(&self) -> u64 {
         self.counter.dropped_lines() as u64

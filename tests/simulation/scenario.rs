@@ -48,6 +48,19 @@ pub struct Scenario {
     pub keys: Option<u64>,
 }
 
+fn service(max_concurrent_records: u32) -> Service {
+    Service {
+        addresses: Vec::new(),
+        ports: PORTS.to_vec(),
+        max_concurrent_records,
+        tls: None,
+        socket_receive_buffer_bytes: None,
+        allowed_networks: Vec::new(),
+        manage: None,
+        cluster_name: None,
+    }
+}
+
 impl Scenario {
     pub fn new(random: &mut Random) -> Scenario {
         let engines = random.size(1, 3);
@@ -70,14 +83,7 @@ impl Scenario {
             ..Limits::default()
         };
         let config = Config {
-            service: Service {
-                addresses: Vec::new(),
-                ports: PORTS.to_vec(),
-                max_concurrent_records: random.pick(&[2, 5, 20, 100, 1_000]),
-                tls: None,
-                socket_receive_buffer_bytes: None,
-                allowed_networks: Vec::new(),
-            },
+            service: service(random.pick(&[2, 5, 20, 100, 1_000])),
             rules,
             content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
             rejected: kept.then(|| Rejected { file: "rejected".into(), max_bytes: 1 << 30 }),

@@ -12,6 +12,7 @@
     reason = "tests may fail loudly"
 )]
 
+pub mod manage;
 pub mod neighbour;
 pub mod network;
 pub mod oracle;

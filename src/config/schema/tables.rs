@@ -9,7 +9,6 @@ use super::Type::{
 };
 use super::{Key, Section, Shape, Type, is_true, java, named, section, works};
 
-const TAKE_OUT: &str = "take it out";
 const PORT: Type = Whole(1, 65_535);
 const HOUR_MS: i64 = 3_600_000;
 
@@ -64,10 +63,8 @@ static SERVICE: Section = Section {
             .default("null")
             .or_null(),
         section("tls", &SERVICE_TLS, "TLS ports for XDR."),
-        section("manage", &MANAGE, "The port for metrics and health.")
-            .later("take the section out (there is no metrics port yet)"),
-        works("cluster-name", Text, "A label of metrics.")
-            .later("take it out (it names a label of metrics, which there are none of yet)"),
+        section("manage", &MANAGE, "The port for metrics and health."),
+        works("cluster-name", Text, "The label `cluster_name` of every series of metrics."),
         works("enable-tcp-xdr-ack-buffering", Boolean, "Many acks in one write.")
             .default("true")
             .later("write `true`, which is the default: many acks go out in one write")
@@ -119,10 +116,13 @@ static MANAGE: Section = Section {
     path: "service.manage",
     short: None,
     keys: &[
-        works("port", List(&PORT), "Port for metrics and health.").later(TAKE_OUT),
-        works("ports", List(&PORT), "Early spelling of `port`.").later(TAKE_OUT),
-        works("address", List(&Text), "IP addresses to bind.").later(TAKE_OUT),
-        section("tls", &SERVICE_TLS, "TLS of this port.").later(TAKE_OUT),
+        works("port", List(&PORT), "Port for metrics and health."),
+        works("ports", List(&PORT), "Early spelling of `port`."),
+        works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
+        works("token-file", Text, "File whose first line is the token that opens every page to other machines."),
+        section("tls", &SERVICE_TLS, "TLS of this port.").later(
+            "take it out (this port speaks clear text so far), and bind it to 127.0.0.1 behind a proxy that speaks TLS",
+        ),
     ],
 };
 

@@ -50,6 +50,8 @@ fn config(destinations: usize) -> Config {
             max_concurrent_records: 1000,
             socket_receive_buffer_bytes: None,
             allowed_networks: Vec::new(),
+            manage: None,
+            cluster_name: None,
         },
         destinations: (0..destinations).map(destination).collect(),
         rules: Rules::same_for_all(

@@ -1,0 +1,147 @@
+//! Who may ask what. Metrics and health are open; what shows settings answers to this machine, or to who has the token.
+
+use std::net::IpAddr;
+
+/// What a request says about who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// `Host`, or `:authority`.
+    pub host: Option<&'a str>,
+    /// `Origin`: sent by browsers for pages of others.
+    pub origin: Option<&'a str>,
+    /// `Authorization`.
+    pub authorization: Option<&'a str>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A token is configured, and it was not given or is another one.
+    Token,
+    /// None is configured, and the peer is not this machine.
+    Elsewhere,
+    /// The peer is this machine, but the request was made for another one: a browser that a page of others drives.
+    Foreign,
+}
+
+impl Refusal {
+    /// For whoever asked: what to do.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Refusal::Token => "give the token of service.manage.token-file: Authorization: Bearer TOKEN\n",
+            Refusal::Elsewhere => {
+                "this page answers to this machine only; ask for it from there, or set service.manage.token-file and give the token\n"
+            }
+            Refusal::Foreign => {
+                "this page answers to http://127.0.0.1, http://[::1] and http://localhost only, unless service.manage.token-file is set and the token given\n"
+            }
+        }
+    }
+}
+
+/// Whether a page that is not open may be shown.
+///
+/// # Errors
+/// Why not.
+pub fn check(asker: Asker<'_>, token: Option<&[u8]>) -> Result<(), Refusal> {
+    if let (Some(token), Some(given)) = (token, asker.authorization) {
+        return if bearer(given).is_some_and(|given| is_same(given.as_bytes(), token)) {
+            Ok(())
+        } else {
+            Err(Refusal::Token)
+        };
+    }
+    if !asker.peer.to_canonical().is_loopback() {
+        return Err(if token.is_some() { Refusal::Token } else { Refusal::Elsewhere });
+    }
+    // A name that resolves to this machine for the sake of a page of others (DNS rebinding).
+    let is_own = |host: &str| {
+        let name = without_port(host);
+        name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+    };
+    let origin_is_own = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| Some(host) == asker.host);
+    if asker.host.is_some_and(is_own) && asker.origin.is_none_or(origin_is_own) {
+        Ok(())
+    } else {
+        Err(Refusal::Foreign)
+    }
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Takes as long for every token of one length.
+fn is_same(given: &[u8], token: &[u8]) -> bool {
+    given.len() == token.len() && given.iter().zip(token).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') =>
+        {
+            // `::1` without brackets is an address, not a name with a port.
+            if name.contains(':') && !name.starts_with('[') { host } else { name }
+        }
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asker<'a>(peer: &str, host: &'a str, origin: Option<&'a str>, authorization: Option<&'a str>) -> Asker<'a> {
+        Asker { peer: peer.parse().unwrap(), host: Some(host), origin, authorization }
+    }
+
+    #[test]
+    fn without_a_token_this_machine_may_and_nobody_else() {
+        for (peer, host) in [
+            ("127.0.0.1", "127.0.0.1:8902"),
+            ("127.0.0.1", "localhost"),
+            ("::1", "[::1]:8902"),
+            ("::ffff:127.0.0.1", "LOCALHOST:1"),
+        ] {
+            assert_eq!(check(asker(peer, host, None, None), None), Ok(()), "{peer} {host}");
+        }
+        assert_eq!(check(asker("10.0.0.1", "10.0.0.2", None, None), None), Err(Refusal::Elsewhere));
+        assert_eq!(check(asker("10.0.0.1", "10.0.0.2", None, Some("Bearer x")), None), Err(Refusal::Elsewhere));
+    }
+
+    #[test]
+    fn a_page_of_others_in_a_browser_on_this_machine_may_not() {
+        let evil = [
+            asker("127.0.0.1", "evil.example:8902", None, None),
+            asker("127.0.0.1", "127.0.0.1:8902", Some("http://evil.example"), None),
+            asker("127.0.0.1", "127.0.0.1:8902", Some("null"), None),
+            asker("127.0.0.1", "127.0.0.1.evil.example", None, None),
+            Asker { host: None, ..asker("127.0.0.1", "", None, None) },
+        ];
+        for asker in evil {
+            assert_eq!(check(asker, None), Err(Refusal::Foreign), "{asker:?}");
+        }
+        assert_eq!(check(asker("127.0.0.1", "127.0.0.1:8902", Some("http://127.0.0.1:8902"), None), None), Ok(()));
+    }
+
+    #[test]
+    fn with_a_token_everybody_may_who_has_it() {
+        let token: Option<&[u8]> = Some(b"secret");
+        assert_eq!(check(asker("10.0.0.1", "any", None, Some("Bearer secret")), token), Ok(()));
+        assert_eq!(check(asker("10.0.0.1", "any", None, Some("bearer  secret ")), token), Ok(()));
+        for wrong in ["Bearer secre", "Bearer secret1", "Bearer ", "Basic secret", "secret", "Bearer SECRET"] {
+            assert_eq!(check(asker("10.0.0.1", "any", None, Some(wrong)), token), Err(Refusal::Token), "{wrong}");
+            assert_eq!(
+                check(asker("127.0.0.1", "localhost", None, Some(wrong)), token),
+                Err(Refusal::Token),
+                "{wrong}"
+            );
+        }
+        assert_eq!(check(asker("10.0.0.1", "any", None, None), token), Err(Refusal::Token));
+        assert_eq!(check(asker("127.0.0.1", "localhost", None, None), token), Ok(()), "this machine");
+    }
+}

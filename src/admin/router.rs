@@ -1,0 +1,147 @@
+//! A request of the manage port to its answer.
+
+use serde_json::json;
+
+use super::access::{self, Asker};
+use super::text::Exposition;
+use super::view::View;
+use super::{metrics_json, prometheus};
+
+/// Before the official paths.
+const OFFICIAL: &str = "/manage/rest/v1";
+
+/// What is asked. The body is never read: nothing takes one.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `GET`, `HEAD`, …
+    pub method: &'a str,
+    /// Without the query.
+    pub path: &'a str,
+    /// Behind the `?`.
+    pub query: &'a str,
+    /// `Accept`.
+    pub accept: Option<&'a str>,
+    /// Who asks.
+    pub asker: Asker<'a>,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// 200 to 599.
+    pub status: u16,
+    /// Of the body.
+    pub content_type: &'static str,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Also for HEAD, which does not send it.
+    pub body: String,
+}
+
+impl Response {
+    fn text(status: u16, body: impl Into<String>) -> Response {
+        Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
+    }
+
+    fn json(status: u16, body: &serde_json::Value) -> Response {
+        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n") }
+    }
+}
+
+/// What there is to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    Prometheus,
+    Metrics,
+    Health,
+    Ready,
+    Version,
+    Config,
+}
+
+/// Paths, below the official prefix or without it.
+const TOPICS: [(&str, Topic); 6] = [
+    ("/prometheus", Topic::Prometheus),
+    ("/metrics", Topic::Metrics),
+    ("/health", Topic::Health),
+    ("/ready", Topic::Ready),
+    ("/version", Topic::Version),
+    ("/config", Topic::Config),
+];
+
+impl Topic {
+    fn of(path: &str) -> Option<Topic> {
+        let name = path.strip_prefix(OFFICIAL).unwrap_or(path);
+        // `/metrics` at the top is where Prometheus looks by itself, and `/manage/rest/v1/metrics` is JSON.
+        if path == "/metrics" {
+            return Some(Topic::Prometheus);
+        }
+        TOPICS.iter().find(|(known, _)| *known == name).map(|(_, topic)| *topic)
+    }
+
+    /// Shown to anybody who reaches the port.
+    const fn is_open(self) -> bool {
+        !matches!(self, Topic::Config)
+    }
+}
+
+/// Answers.
+pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Response {
+    let Some(topic) = Topic::of(request.path) else {
+        let paths: String = TOPICS.iter().map(|(path, _)| format!("{OFFICIAL}{path}\n")).collect();
+        return Response::text(404, format!("there is no such page; there are:\n{paths}"));
+    };
+    if !matches!(request.method, "GET" | "HEAD") {
+        let mut refused = Response::text(405, "only GET and HEAD are taken here\n");
+        refused.headers.push(("allow", "GET, HEAD".to_owned()));
+        return refused;
+    }
+    if !topic.is_open()
+        && let Err(refusal) = access::check(request.asker, token)
+    {
+        if refusal == access::Refusal::Token {
+            let mut refused = Response::text(401, refusal.text());
+            refused.headers.push(("www-authenticate", "Bearer".to_owned()));
+            return refused;
+        }
+        return Response::text(403, refusal.text());
+    }
+    match topic {
+        Topic::Prometheus => {
+            let format = Exposition::of(request.accept);
+            let body = prometheus::render(view, format);
+            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body }
+        }
+        Topic::Metrics => Response::json(200, &metrics_json::render(view)),
+        Topic::Health => health(view),
+        Topic::Ready => ready(view, request.query),
+        Topic::Version => Response::json(200, &json!({ "name": "ringpost", "version": view.facts.version })),
+        Topic::Config => Response::text(200, view.facts.config.clone()),
+    }
+}
+
+fn health(view: &View) -> Response {
+    if view.is_alive {
+        Response::json(200, &json!({ "status": "alive" }))
+    } else {
+        Response::json(503, &json!({ "status": "stalled", "reason": "an executor has not ticked for a second" }))
+    }
+}
+
+fn ready(view: &View, query: &str) -> Response {
+    let draining = view.executors.iter().any(|snapshot| snapshot.is_draining);
+    let asks_destinations = query.split('&').any(|pair| pair == "destinations=1");
+    let unreachable: Vec<&str> = if asks_destinations {
+        let all = view.facts.destinations.iter().enumerate();
+        all.filter(|(place, _)| !view.is_reachable(*place)).map(|(_, destination)| destination.name.as_str()).collect()
+    } else {
+        Vec::new()
+    };
+    let reason = match (view.is_listening && !draining, view.is_alive, unreachable.is_empty()) {
+        (false, ..) => "not listening: it starts or stops".to_owned(),
+        (true, false, _) => "an executor has not ticked for a second".to_owned(),
+        (true, true, false) => format!("no healthy URL: {}", unreachable.join(", ")),
+        (true, true, true) => return Response::json(200, &json!({ "status": "ready" })),
+    };
+    Response::json(503, &json!({ "status": "not ready", "reason": reason }))
+}

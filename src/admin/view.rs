@@ -1,0 +1,159 @@
+//! What there is to show: facts that stand since the start, and figures of now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::model::{Config, Url};
+use crate::metrics::snapshot::Snapshot;
+use crate::metrics::stages::Stages;
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The program's version.
+    pub version: &'static str,
+    /// `service.cluster-name`.
+    pub cluster_name: Option<String>,
+    /// In the order of the configuration.
+    pub destinations: Vec<DestinationFacts>,
+    /// The core of each executor.
+    pub cores: Vec<usize>,
+    /// `max-concurrent-records`.
+    pub max_records: u64,
+    /// `executors.in-flight-bytes`.
+    pub max_bytes: u64,
+    /// The effective configuration, without secrets.
+    pub config: String,
+    /// When the process started, in seconds since 1970.
+    pub started: f64,
+}
+
+/// One destination.
+#[derive(Debug, Clone)]
+pub struct DestinationFacts {
+    /// Its name.
+    pub name: String,
+    /// Host and port of each of its URLs.
+    pub endpoints: Vec<String>,
+}
+
+impl Facts {
+    /// Those of a configuration; `config` is its effective text.
+    pub fn new(config: &Config, cores: Vec<usize>, text: String, started: f64) -> Facts {
+        let destination = |destination: &crate::config::model::Destination| DestinationFacts {
+            name: destination.name.clone(),
+            endpoints: endpoint_names(&destination.urls),
+        };
+        Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            cluster_name: config.service.cluster_name.clone(),
+            destinations: config.destinations.iter().map(destination).collect(),
+            cores,
+            max_records: config.service.max_concurrent_records.into(),
+            max_bytes: config.executors.in_flight_bytes,
+            config: text,
+            started,
+        }
+    }
+
+    /// Destination and endpoint of each entry of `Snapshot::endpoints`.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.destinations.iter().flat_map(|destination| {
+            destination.endpoints.iter().map(|endpoint| (destination.name.as_str(), endpoint.as_str()))
+        })
+    }
+}
+
+/// Host and port of each URL; with the path where two of them differ in nothing else.
+fn endpoint_names(urls: &[Url]) -> Vec<String> {
+    let short = |url: &Url| {
+        if url.host.contains(':') {
+            format!("[{}]:{}", url.host, url.port)
+        } else {
+            format!("{}:{}", url.host, url.port)
+        }
+    };
+    let path = |url: &Url| url.path.split('?').next().unwrap_or_default().to_owned();
+    let name = |(place, url): (usize, &Url)| {
+        let is_alone = urls.iter().filter(|other| short(other) == short(url)).count() == 1;
+        let twins =
+            urls.iter().take(place).filter(|other| short(other) == short(url) && path(other) == path(url)).count();
+        match (is_alone, twins) {
+            (true, _) => short(url),
+            (false, 0) => short(url) + &path(url),
+            (false, before) => format!("{}{} ({})", short(url), path(url), before + 1),
+        }
+    };
+    urls.iter().enumerate().map(name).collect()
+}
+
+/// Figures of the process and its machine. What cannot be read is absent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Process {
+    /// User and system time.
+    pub cpu: Option<Duration>,
+    /// Resident memory, in bytes.
+    pub resident: Option<u64>,
+    /// Virtual memory, in bytes.
+    pub virtual_memory: Option<u64>,
+    /// Open descriptors.
+    pub descriptors: Option<u64>,
+    /// How many there may be.
+    pub max_descriptors: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Percent of all cores that this process used lately, 0 to 100.
+    pub process_load: Option<f64>,
+    /// Percent of all cores that were in use lately, 0 to 100.
+    pub system_load: Option<f64>,
+}
+
+/// Everything at one time.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What stands.
+    pub facts: Arc<Facts>,
+    /// What each executor published last.
+    pub executors: Vec<Arc<Snapshot>>,
+    /// The process.
+    pub process: Process,
+    /// Since the start.
+    pub uptime: Duration,
+    /// Every executor has ticked lately.
+    pub is_alive: bool,
+    /// Connections are accepted.
+    pub is_listening: bool,
+    /// Connections that `service.allowed-networks` turned away.
+    pub not_allowed: u64,
+    /// Log lines that were lost, since they came faster than they can be written.
+    pub lost_lines: u64,
+    /// From a record's last update to its arrival, of the slowest records of the last seconds but a hundredth; `None`: none
+    /// came.
+    pub lag: Option<Duration>,
+}
+
+impl View {
+    /// The sum of a count over the executors.
+    pub fn sum(&self, of: impl Fn(&Snapshot) -> u64) -> u64 {
+        self.executors.iter().map(|snapshot| of(snapshot)).sum()
+    }
+
+    /// Where the time of all executors' records went.
+    pub fn stages(&self) -> Stages {
+        let mut all = Stages::default();
+        self.executors.iter().for_each(|snapshot| all.add(&snapshot.stages));
+        all
+    }
+
+    /// Whether some executor finds a URL of the destination at this place healthy.
+    pub fn is_reachable(&self, destination: usize) -> bool {
+        use crate::metrics::snapshot::UrlState;
+        let before: usize = self.facts.destinations.iter().take(destination).map(|it| it.endpoints.len()).sum();
+        let count = self.facts.destinations.get(destination).map_or(0, |it| it.endpoints.len());
+        self.executors.iter().any(|snapshot| {
+            // Before the first publication: URLs begin healthy.
+            snapshot.endpoints.is_empty()
+                || snapshot.endpoints.iter().skip(before).take(count).any(|url| url.state == UrlState::Healthy)
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! The manage port: a thread of its own with hyper on it. It reads what executors have published, and never waits for one.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Notify, Semaphore};
+
+use super::figures::Figures;
+use super::listen::{self, ListenError, Placement};
+use super::process::Sampler;
+use super::shell::Clock;
+use crate::admin::access::Asker;
+use crate::admin::router::{self, Request, Response};
+use crate::admin::view::{Facts, View};
+use crate::config::model::Manage as Settings;
+use crate::logging::LostLines;
+use crate::metrics::stages::{Durations, Stages};
+
+/// Connections at a time; further ones wait to be accepted.
+const MOST_CONNECTIONS: usize = 64;
+
+/// A connection that has not sent a whole request for so long is closed.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// A connection takes no further request after this, and has [`LAST_WORDS`] for the one that it has.
+const LIFE: Duration = Duration::from_secs(60);
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// An executor that has published nothing for so long is not alive.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// Loads and lag are those of so long.
+const LOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// The lag that is shown: that of the slowest records but a hundredth.
+const LAG_QUANTILE: f64 = 0.99;
+
+/// A pause after an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the pages read of a connector.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// Of the executors.
+    pub figures: Figures,
+    /// Counts connections that are not allowed.
+    pub placement: Arc<Placement>,
+    /// Whether connections are accepted.
+    pub listening: Arc<AtomicBool>,
+    /// The executors' clock.
+    pub clock: Clock,
+}
+
+/// Bound, and not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<TcpListener>,
+    token: Option<Vec<u8>>,
+}
+
+/// A manage port could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    /// Its port.
+    #[error("service.manage: {0}")]
+    Listen(#[from] ListenError),
+    /// Its socket or thread.
+    #[error("service.manage: cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Bound {
+    /// Binds the ports.
+    ///
+    /// # Errors
+    /// A port in use, above all.
+    pub fn new(settings: &Settings) -> Result<Bound, ManageError> {
+        let mut listeners = Vec::new();
+        for address in &settings.addresses {
+            for port in &settings.ports {
+                let listener = listen::bind(SocketAddr::new(*address, *port))?;
+                listener.set_nonblocking(true)?;
+                listeners.push(listener);
+            }
+        }
+        Ok(Bound { listeners, token: settings.token.as_ref().map(|token| token.0.clone().into_bytes()) })
+    }
+
+    /// Answers from here on.
+    ///
+    /// # Errors
+    /// No thread.
+    pub fn serve(self, sight: Sight, facts: Facts, lost: LostLines) -> Result<Manage, ManageError> {
+        let addresses = self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect::<Vec<_>>();
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let thread = std::thread::Builder::new().name("ringpost-manage".to_owned()).spawn(move || {
+            let site = Site {
+                token: self.token,
+                facts: Arc::new(facts),
+                sight,
+                lost,
+                sampler: RefCell::default(),
+                lag: RefCell::default(),
+            };
+            tokio::task::LocalSet::new().block_on(&runtime, run(self.listeners, Rc::new(site), &stopped));
+        })?;
+        for address in addresses {
+            tracing::info!(target: "server", "metrics and health are on http://{address}/manage/rest/v1/prometheus");
+        }
+        Ok(Manage { stop, thread: Some(thread) })
+    }
+}
+
+/// The thread. Dropping it ends it, and every connection.
+#[derive(Debug)]
+pub struct Manage {
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Manage {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What answers.
+struct Site {
+    token: Option<Vec<u8>>,
+    facts: Arc<Facts>,
+    sight: Sight,
+    lost: LostLines,
+    sampler: RefCell<Sampler>,
+    lag: RefCell<Lag>,
+}
+
+/// The lag of the last seconds, from the difference of what was recorded.
+#[derive(Default)]
+struct Lag {
+    before: Durations,
+    nanos: Option<u64>,
+}
+
+impl Site {
+    /// Takes loads and lag anew, over the time since the last call.
+    fn sample(&self) {
+        self.sampler.borrow_mut().sample();
+        let mut all = Stages::default();
+        self.sight.figures.read().iter().for_each(|snapshot| all.add(&snapshot.stages));
+        let mut lag = self.lag.borrow_mut();
+        let lately = all.lag.since(&lag.before);
+        lag.nanos = (lately.count() > 0).then(|| lately.quantile(LAG_QUANTILE));
+        lag.before = all.lag;
+    }
+
+    fn view(&self) -> View {
+        let now = self.sight.clock.monotonic();
+        let executors = self.sight.figures.read();
+        View {
+            facts: Arc::clone(&self.facts),
+            // One that drains may have ended, as it should.
+            is_alive: executors.iter().all(|it| it.is_draining || now.since(it.taken) <= ALIVE),
+            is_listening: self.sight.listening.load(Ordering::Acquire),
+            process: self.sampler.borrow().read(),
+            uptime: Duration::from_nanos(now.as_nanos()),
+            not_allowed: self.sight.placement.not_allowed(),
+            lost_lines: self.lost.count(),
+            lag: self.lag.borrow().nanos.map(Duration::from_nanos),
+            executors,
+        }
+    }
+
+    fn answer(&self, request: &hyper::Request<Incoming>, peer: IpAddr) -> Response {
+        let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let asked = Request {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            accept: header(ACCEPT),
+            asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
+        };
+        router::answer(&asked, &self.view(), self.token.as_deref())
+    }
+}
+
+async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    for listener in listeners {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => drop(tokio::task::spawn_local(accept(listener, Rc::clone(&site), Arc::clone(&places)))),
+            Err(error) => tracing::error!(target: "server", "service.manage: cannot listen: {error}"),
+        }
+    }
+    let sampling = async {
+        loop {
+            site.sample();
+            tokio::time::sleep(LOAD_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = stop.notified() => {}
+        () = sampling => {}
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<Semaphore>) {
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let site = Rc::clone(&site);
+                tokio::task::spawn_local(async move {
+                    serve(stream, peer.ip(), site).await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// One connection. What is wrong with it is its peer's affair.
+async fn serve(stream: tokio::net::TcpStream, peer: IpAddr, site: Rc<Site>) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let answer = site.answer(&request, peer);
+        std::future::ready(Ok::<_, Infallible>(hyper_response(answer)))
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    if tokio::time::timeout(LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+    }
+}
+
+fn hyper_response(answer: Response) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(hyper::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in answer.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
