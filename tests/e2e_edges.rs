@@ -159,13 +159,14 @@ fn idle_connections_and_storms_of_connections_disturb_nobody() {
     let idle: Vec<_> = (0..by_length(500, 5_000)).map(|_| connect(connector.addr())).collect();
     let with_idle = connector.memory_kib("VmRSS").saturating_sub(before);
     let spec = RecordSpec { run: 2, ..RecordSpec::default() };
+    let noise = oracle::Noise::start();
     let run = oracle::watched(SourceConfig { records_spec: spec, ..stream() }, &[&sink]);
     let storm = (0..).take_while(|_| !run.is_finished()).map(|_| drop(connect(connector.addr()))).count();
     let report = run.finish(&[&sink]);
     assert_eq!(oracle::codes(&report), [(0, 1_000)]);
     eprintln!("{} idle connections: {with_idle} KiB; {storm} further ones came and went", idle.len());
     let (calm, stormy) = (oracle::latency(&calm, 0.9), oracle::latency(&report, 0.9));
-    oracle::compare_latency("p90 during a storm of connections", calm, stormy, ms(20));
+    oracle::compare_latency("p90 during a storm of connections", calm, stormy, noise.finish(ms(60)));
     drop(idle);
     bounds.check(&connector, 8);
     connector.stop();

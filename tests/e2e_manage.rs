@@ -115,6 +115,7 @@ fn the_page_for_prometheus_costs_records_nothing() {
         SourceConfig { rate: Some(2_000.0), records_spec: spec, ..source(connector.addr(), 4, 6_000) }
     };
     let calm = oracle::watched(stream(1), &[&sink]).finish(&[&sink]);
+    let noise = oracle::Noise::start();
     let (over, scrapes) = (AtomicBool::new(false), AtomicU64::new(0));
     let with = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -131,7 +132,8 @@ fn the_page_for_prometheus_costs_records_nothing() {
     });
     let (before, scraped) = (oracle::latency(&calm, 0.99), oracle::latency(&with, 0.99));
     eprintln!("{} scrapes in {:?}", scrapes.load(Ordering::Relaxed), with.elapsed);
-    oracle::compare_latency("p99 while it is scraped 100 times a second", before, scraped, Duration::from_millis(20));
+    let noise = noise.finish(Duration::from_millis(60));
+    oracle::compare_latency("p99 while it is scraped 100 times a second", before, scraped, noise);
     connector.stop();
 }
 

@@ -26,7 +26,8 @@ const CONNECTIONS: usize = 16;
 
 fn settings(protocol: &str, to: SocketAddr) -> Settings {
     let mut settings = Settings::to(protocol, &[to])
-        .set("call-timeout: 6000")
+        .set("call-timeout: 8500")
+        .limit("record-deadline: 9s")
         .set("max-request-queued-per-endpoint: 4000000")
         .executor(&format!("in-flight-bytes: {IN_FLIGHT_MIB}MiB"));
     // Bytes are to be the bound, and not the number of records.
@@ -53,7 +54,7 @@ fn flood(protocol: &str, body_bytes: usize, window: usize) {
     let started = Instant::now();
     let mut reject = None;
     while reject.is_none() {
-        assert!(started.elapsed() < Duration::from_millis(5_900), "no 18 before the calls time out");
+        assert!(started.elapsed() < Duration::from_millis(8_400), "no 18 before the calls time out");
         std::thread::sleep(Duration::from_millis(20));
         if connector.log().contains("frames are answered 18") {
             reject = Some(started.elapsed());
@@ -62,7 +63,7 @@ fn flood(protocol: &str, body_bytes: usize, window: usize) {
     assert!(reject > Some(Duration::from_millis(1_900)), "{reject:?}: reading stops for 2 s first");
 
     // Past the call time-outs (and, for small records, the first 18 on the flooded connections).
-    std::thread::sleep(Duration::from_millis(by_length(6_500, 60_000)).saturating_sub(started.elapsed()));
+    std::thread::sleep(Duration::from_millis(by_length(9_500, 60_000)).saturating_sub(started.elapsed()));
     let hanging = connector.memory_kib("VmHWM");
     sink.set_behaviour(Behaviour::default());
     let acked = run.stats().acked;

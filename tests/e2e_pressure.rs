@@ -61,6 +61,7 @@ fn light_connections_do_not_wait_for_one_that_floods() {
         let heavy = oracle::watched(flood(connector.addr()), &[&sink]);
         wait_until("the flood has all the room it gets", LONG, || heavy.stats().acked > 1_000);
         let before = heavy.stats().acked;
+        let noise = oracle::Noise::start();
         let pressed = oracle::watched(light(3, connector.addr(), 200), &[&sink]).finish(&[&sink]);
         let during = heavy.stats().acked - before;
         heavy.stop();
@@ -75,7 +76,12 @@ fn light_connections_do_not_wait_for_one_that_floods() {
         assert_eq!(oracle::codes(&pressed), [(0, 200)], "{protocol}: none of theirs is refused");
         assert!(during > 200, "{protocol}: the flood has the larger part");
         let (before, with) = (oracle::latency(&calm, 0.9), oracle::latency(&pressed, 0.9));
-        oracle::compare_latency(&format!("{protocol}, p90 of the light ones"), before, with, Duration::from_millis(20));
+        oracle::compare_latency(
+            &format!("{protocol}, p90 of the light ones"),
+            before,
+            with,
+            noise.finish(Duration::from_millis(60)),
+        );
         // Eight are served at a time, two thousand wait: that would be more than a second.
         assert!(oracle::latency(&heavy, 0.5) > with, "{protocol}: the flood waits for itself");
         bounds.check(&connector, 16);

@@ -12,7 +12,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ringpost_load::report::{self, EarlyAcks};
 use ringpost_load::sink::{SinkHandle, SinkLedger};
@@ -72,6 +74,12 @@ impl Watched {
         report
     }
 }
+
+/// A nap of [`Noise`].
+const NAP: Duration = Duration::from_millis(1);
+
+/// Threads that a record waits for: executor, sink, executor, source.
+const HOPS: u32 = 4;
 
 /// G6: what a process may use, from what it used before the load.
 #[derive(Debug)]
@@ -196,6 +204,39 @@ pub fn check_key_order<K: Ord + std::fmt::Debug>(arrivals: impl IntoIterator<Ite
 /// Latency at a quantile.
 pub fn latency(report: &SourceReport, quantile: f64) -> Duration {
     Duration::from_nanos(report.latency_ns.value_at_quantile(quantile))
+}
+
+/// How late this machine runs a thread that wants to: others work on it, too, and a record waits for several threads.
+pub struct Noise {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Duration>>,
+}
+
+impl Noise {
+    /// Measures until [`Noise::finish`].
+    pub fn start() -> Noise {
+        let stop = Arc::<AtomicBool>::default();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut late = Vec::new();
+            while !stopped.load(Ordering::Relaxed) {
+                let started = Instant::now();
+                std::thread::sleep(NAP);
+                late.push(started.elapsed().saturating_sub(NAP));
+            }
+            late
+        });
+        Noise { stop, thread }
+    }
+
+    /// What a record's way was late for want of the machine, at the 99th percentile; at least `least`.
+    pub fn finish(self, least: Duration) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut late = self.thread.join().expect("it only sleeps");
+        late.sort_unstable();
+        let place = late.len() * 99 / 100;
+        late.get(place).map_or(least, |late| (*late * HOPS).max(least))
+    }
 }
 
 /// G9: `disturbed` against `calm`, both of one run, recorded; at most five times, and never for less than `noise`.
