@@ -120,6 +120,23 @@ impl Allowance {
         self.in_flight += report.resent;
     }
 
+    /// Faults that last, after [`Process::stop`], by what the connector and all sources counted. A record comes twice to a
+    /// sink that took it only if
+    ///
+    /// - a request of it ended otherwise than with a success that counted, at this sink or at another one: without an
+    ///   answer, with another status, at its call time-out or deadline, too late; or
+    /// - the connector took its frame in, and no code for it came to the source: an XDR connection was lost.
+    ///
+    /// Each such request or frame explains one more at each sink, and records that are refused without being sent (no healthy
+    /// URL, no room) explain none, however often they come.
+    pub fn explained(&mut self, process: &Process, reports: &[&SourceReport]) {
+        let totals = totals(process);
+        let ended = ["requests_failed", "responses_other", "call_timeouts", "deadlines", "late_outcomes"];
+        let codes: u64 = reports.iter().flat_map(|report| report.acks_by_code.iter()).sum();
+        self.in_flight += ended.iter().map(|name| totals[*name]).sum::<u64>();
+        self.in_flight += totals["records"].saturating_sub(codes);
+    }
+
     /// `retries`: each retry of the connector's own may make one more; from [`totals`].
     #[track_caller]
     pub fn check(&self, sinks: &[&SinkHandle], retries: u64) {
