@@ -2,6 +2,7 @@
 
 mod batching;
 mod fairness;
+mod handover;
 mod health;
 mod ordering;
 mod pools;
