@@ -94,8 +94,6 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
     let run = oracle::watched(stream(rig.addr()), &[&rig.sink]);
     wait_until("records flow", LONG, || run.stats().acked > 300);
     let before = throughput(&run);
-    let mut allowance = Allowance::default();
-    allowance.fault(&run);
     // These are faults of new connections.
     let ends_open_ones = faults.accept != Accept::Forward || faults.life.is_some();
     rig.proxy.set(faults.clone()).unwrap();
@@ -141,7 +139,8 @@ fn through(side: Side, protocol: &str, what: &str, faults: Faults) {
         assert_eq!(report.connections_lost, 0, "XDR connections outlive the destination's faults");
         oracle::reconcile_sinks(&rig.connector, &[&rig.sink, rig.neighbour.sink()]);
     }
-    allowance.lasting(&report);
+    let mut allowance = Allowance::default();
+    allowance.explained(&rig.connector, &[&report, &calm, &beside]);
     allowance.check(&[&rig.sink], oracle::totals(&rig.connector)["retries"]);
 }
 

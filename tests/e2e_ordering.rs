@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringpost_load::sink::{Behaviour, Fault};
 use ringpost_load::versions::{
     Log, Summary, VersionReport, VersionSink, VersionSinkConfig, VersionSource, VersionSourceConfig, check,
 };
@@ -153,4 +154,46 @@ fn without_ordering_versions_may_overtake_each_other_which_shows_that_the_check_
     assert_eq!(report.open, 0, "{report:?}");
     assert!(check(&log.events(), 1).is_err());
     connector.stop();
+}
+
+/// An executor may have 4096 records at another one without a code. Then sources wait, and after 2 s frames of that other
+/// one's records are answered 18, while those of the own ones are still dispatched; when codes come back there is room again.
+/// The bound in bytes (1 MiB that the other one has not looked at) is not reached here, since it takes an executor that stands
+/// still at the right moment: `delivery::engine::tests::handover` has it.
+#[test]
+fn what_is_handed_over_and_not_answered_is_bounded_and_the_rest_waits_then_gets_18() {
+    const RECORDS: u64 = 9_500;
+    let hanging = support::sink(Behaviour::fault(Fault::Hang));
+    let settings = Settings::to("HTTP_2", &[hanging.addr()]).set("call-timeout: 6000");
+    let settings = settings.set("max-request-queued-per-endpoint: 100000").top(ORDERED).executors(2);
+    let mut connector = settings.start();
+    let frames = |lap: u64| -> Vec<u8> {
+        let frame = |record: u64| {
+            let mut frame = wire::Frame::new(record);
+            frame.lut = frame.lut.map(|lut| lut + lap * RECORDS);
+            frame.bytes()
+        };
+        (0..RECORDS).flat_map(frame).collect()
+    };
+    let mut client = client(connector.addr());
+    client.send_frame(&frames(0)).unwrap();
+    let codes = acks(&mut client, RECORDS as usize);
+    let count = |code: u8| codes.iter().filter(|known| **known == code).count() as u64;
+    println!("{} records of {RECORDS} were answered 18, {} 11", count(18), count(11));
+    assert_eq!(count(11) + count(18), RECORDS, "nothing was delivered");
+    // Digests are spread evenly: half of the records, but for those that had room.
+    assert!((300..=1_000).contains(&count(18)), "{}", count(18));
+
+    // Every place comes back: all pass, once both executors have found out that the destination takes records again.
+    hanging.set_behaviour(Behaviour::default());
+    let mut laps = 0;
+    wait_until("all are delivered", LONG, || {
+        laps += 1;
+        client.send_frame(&frames(laps)).unwrap();
+        acks(&mut client, RECORDS as usize).iter().all(|code| *code == 0)
+    });
+    connector.stop();
+    let away = oracle::totals(&connector)["handed_over"];
+    // Each lap has the same records: what was answered 18 in the first is what had no room.
+    assert_eq!(away, 4096 + laps * (4096 + count(18)), "{laps} further laps");
 }

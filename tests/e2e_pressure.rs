@@ -151,3 +151,58 @@ fn what_a_closed_connection_left_undispatched_is_not_delivered() {
         assert_eq!((totals["in flight"], totals["in_flight_bytes"]), (0, 0), "{totals:?}");
     }
 }
+
+/// What stands still for less than 2 s costs waiting and nothing else. The 2 s are those of the frames that wait: a burst of more
+/// than twice what may be in flight would have some that wait for a second time, and be answered 18 with relief in between.
+#[test]
+fn when_nothing_moves_for_less_than_2_s_nothing_is_refused() {
+    for protocol in PROTOCOLS {
+        let pause = Duration::from_millis(1_000);
+        let sink = sink(Behaviour::latency(pause, pause));
+        let settings = settings(protocol, sink.addr(), 200).set("max-connections-per-endpoint: 256");
+        let mut connector = settings.set("call-timeout: 6000").start();
+        // All that may be in flight is answered in one instant, and before it nothing is.
+        let burst = SourceConfig { window: 150, ..source(connector.addr(), 2, 300) };
+        let report = oracle::watched(burst, &[&sink]).finish(&[&sink]);
+        assert_eq!(oracle::codes(&report), [(0, 300)], "{protocol}");
+        assert!(report.elapsed >= 2 * pause, "{protocol}: a part had to wait for room: {:?}", report.elapsed);
+        assert!(!connector.log().contains("answered 18"), "{protocol}: {}", connector.log());
+        connector.stop();
+        oracle::reconcile(&connector, &[&report], false);
+        assert!(oracle::totals(&connector)["pauses"] > 0, "{protocol}: the sources had to wait");
+    }
+}
+
+/// Once frames are answered 18 it takes more than some room to end it: use has to be below 80 %.
+#[test]
+fn frames_are_answered_18_until_use_is_below_80_percent() {
+    // Records that end before the others, and whether what is left of the room in use then (about 83 %, or 50 %) is too much.
+    let both = [(5, true), (40, false)];
+    std::thread::scope(|scope| {
+        both.map(|(first, stays)| scope.spawn(move || half_full(first, stays))).map(|run| run.join().unwrap())
+    });
+}
+
+/// Of 100 records at a destination that hangs, `first` end earlier; is a frame that comes then still answered 18?
+fn half_full(first: u64, stays: bool) {
+    const FLOOD: u64 = 200;
+    let sink = sink(Behaviour::fault(Fault::Hang));
+    let mut connector = settings("HTTP_2", sink.addr(), 100).set("call-timeout: 5500").start();
+    let mut early = client(connector.addr());
+    early.send_frame(&frames(0, first)).unwrap();
+    wait_until("the first are on their way", LONG, || sink.ledger().stats().requests == first);
+    std::thread::sleep(Duration::from_millis(2_500));
+    let mut flood = client(connector.addr());
+    flood.send_frame(&frames(1_000, FLOOD)).unwrap();
+    connector.wait_log("frames are answered 18", LONG);
+    assert_eq!(acks(&mut early, first as usize), vec![11; first as usize]);
+    // Whether there is room again is looked at when something comes. The flood's own records have 2.5 s left.
+    flood.send_frame(&frames(5_000, 1)).unwrap();
+    connector.wait_read();
+    let again = connector.log().contains("room again");
+    let codes = acks(&mut flood, FLOOD as usize + 1);
+    let held = codes.iter().filter(|code| **code == 11).count();
+    println!("{first} of 100 ended: {held} of the flood were held, and then came a {:?}", codes.last());
+    assert_eq!((again, codes.last()), (!stays, Some(if stays { &18 } else { &11 })), "{codes:?}");
+    connector.stop();
+}

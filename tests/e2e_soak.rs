@@ -19,7 +19,7 @@ use ringpost_load::sink::{Behaviour, Fault, SinkHandle};
 use ringpost_load::source::SourceConfig;
 use support::neighbour::Neighbour;
 use support::network::{all, ms, of_new_connections, proxy, seed};
-use support::oracle::Bounds;
+use support::oracle::{Allowance, Bounds};
 use support::random::Choices;
 use support::*;
 
@@ -110,8 +110,7 @@ fn soak() {
         oracle::codes(&report),
         report.connections_lost
     );
-    assert!(
-        duplicates.iter().all(|duplicates| *duplicates <= report.resent + oracle::totals(&connector)["retries"]),
-        "G7"
-    );
+    let mut allowance = Allowance::default();
+    allowance.explained(&connector, &[&report, &calm, &beside]);
+    allowance.check(&sinks, oracle::totals(&connector)["retries"]);
 }

@@ -61,11 +61,9 @@ fn nothing_is_lost_or_damaged_when_the_network_breaks_tls_sessions_of_either_sid
         let stream = SourceConfig { rate: Some(2_000.0), window: 64, drain: LONG, ..SourceConfig::to(tunnel.addr()) };
         let run = oracle::watched(SourceConfig { connections: 4, ..stream }, &[&sink]);
         wait_until("records flow", LONG, || run.stats().acked > 300);
-        let mut allowance = Allowance::default();
         let places: [(&str, &ProxyHandle); 2] = [("source", &from_source), ("sink", &to_sink)];
         for (place, proxy) in places {
             for (what, faults) in faults() {
-                allowance.fault(&run);
                 proxy.set(faults).unwrap();
                 proxy.kill_connections(Ending::Reset);
                 std::thread::sleep(by_length(ms(500), ms(5_000)));
@@ -86,7 +84,8 @@ fn nothing_is_lost_or_damaged_when_the_network_breaks_tls_sessions_of_either_sid
         assert!(connector.log().contains("TLS"), "what TLS found is in the log");
         oracle::reconcile(&connector, &[&report, &calm, &beside], true);
         oracle::reconcile_sinks(&connector, &[&sink, neighbour.sink()]);
-        allowance.lasting(&report);
+        let mut allowance = Allowance::default();
+        allowance.explained(&connector, &[&report, &calm, &beside]);
         allowance.check(&[&sink], oracle::totals(&connector)["retries"]);
     }
 }

@@ -31,10 +31,6 @@ const NAMESPACE_LIMIT: u16 = 4096;
 /// Entries that are dropped for their age at a time: the rest has its turn at the next tick.
 const DROPPED_AT_ONCE: usize = 10_000;
 
-/// Room for so many entries is reserved at the start. The system gives the memory when it is used; what is reserved here
-/// is never moved, which would be a pause.
-const RESERVED: usize = 1 << 20;
-
 /// A record, whatever its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RecordId {
@@ -156,11 +152,14 @@ impl<W: Waiter> Ordering<W> {
     /// For at most `limit` records, remembered for one of `ttls` after their last version ended.
     pub fn new(limit: usize, ttls: &[Duration]) -> Ordering<W> {
         let limit = limit.max(1);
-        let reserved = limit.min(RESERVED);
+        let (mut ids, mut entries) = (HashMap::new(), Table::default());
+        // What is reserved is never moved, which would be a pause, and is no larger than it has to be. The system gives the
+        // memory when it is used. Where it does not even give the addresses, both grow.
+        let _ = ids.try_reserve(limit).is_ok() && entries.try_reserve(limit);
         Ordering {
             limit,
-            ids: HashMap::with_capacity(reserved),
-            entries: Table::with_capacity(reserved),
+            ids,
+            entries,
             nodes: Table::default(),
             idle: ttls.iter().map(|ttl| (*ttl, Chain::default())).collect(),
             deadlines: Chain::default(),

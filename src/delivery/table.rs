@@ -41,9 +41,10 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// With room for so many entries, which no insertion has to move.
-    pub fn with_capacity(entries: usize) -> Table<T> {
-        Table { entries: Vec::with_capacity(entries), free: Vec::new() }
+    /// Makes room for so many entries, so that no insertion has to move them. Whether the system gave the addresses; memory it
+    /// gives when they are used.
+    pub fn try_reserve(&mut self, entries: usize) -> bool {
+        self.entries.try_reserve_exact(entries.saturating_sub(self.entries.len())).is_ok()
     }
 
     /// Puts `value` in a free place. `None` when 2^32 places are taken, which the budget makes impossible.

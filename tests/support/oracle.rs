@@ -5,7 +5,7 @@
 //! - G3 no silent fate, G4 ack order: by the source's books
 //! - G5 key order: [`check_key_order`], for whoever logs requests with versions
 //! - G6 bounds: memory, descriptors, threads of the process ([`Bounds`])
-//! - G7 duplicates: no more than what was in flight at the faults ([`Allowance`])
+//! - G7 duplicates: no more than requests that ended without a success, frames without a code, and retries ([`Allowance`])
 //! - G9 no cross-talk: [`compare_latency`], within one run
 //!
 //! [`reconcile`] compares the connector's own counts, which it logs at its end, with those of both ends.
@@ -118,14 +118,21 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// A fault of the way to the destinations, now: what is in flight may have reached them without an answer.
-    pub fn fault(&mut self, run: &Watched) {
-        self.in_flight += run.stats().in_flight;
-    }
-
-    /// A fault that lasts: whatever was sent again while it did may be there twice.
-    pub fn lasting(&mut self, report: &SourceReport) {
-        self.in_flight += report.resent;
+    /// After [`Process::stop`], by what the connector and all sources counted. A record comes twice to a
+    /// sink that took it only if
+    ///
+    /// - a request of it ended otherwise than with a success that counted, at this sink or at another one: without an
+    ///   answer, with another status, at its call time-out or deadline, too late; or
+    /// - the connector took its frame in, and no code for it came to the source: an XDR connection was lost.
+    ///
+    /// Each such request or frame explains one more at each sink, and records that are refused without being sent (no healthy
+    /// URL, no room) explain none, however often they come.
+    pub fn explained(&mut self, process: &Process, reports: &[&SourceReport]) {
+        let totals = totals(process);
+        let ended = ["requests_failed", "responses_other", "call_timeouts", "deadlines", "late_outcomes"];
+        let codes: u64 = reports.iter().flat_map(|report| report.acks_by_code.iter()).sum();
+        self.in_flight += ended.iter().map(|name| totals[*name]).sum::<u64>();
+        self.in_flight += totals["records"].saturating_sub(codes);
     }
 
     /// `retries`: each retry of the connector's own may make one more; from [`totals`].

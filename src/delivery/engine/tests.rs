@@ -3,6 +3,7 @@
 mod batching;
 mod fairness;
 mod figures;
+mod handover;
 mod health;
 mod ordering;
 mod pools;

@@ -1,0 +1,72 @@
+//! What one executor may have handed to another one, in records and in bytes.
+
+use super::super::sources::Input;
+use super::*;
+use crate::config::model::RecordOrdering;
+use crate::delivery::handover::{LINK_BYTES, LINK_RECORDS};
+
+/// Two executors that share everything, the first with a source of bodies of so many bytes.
+fn pair(body_bytes: usize) -> (Rig, Rig) {
+    let mut config = config(1);
+    config.rules.top.ordering = Some(RecordOrdering {
+        enable: true,
+        ttl: Duration::from_secs(30),
+        coalesce_waiting: false,
+        max_entries: 20_000,
+    });
+    config.service.max_concurrent_records = 100_000;
+    config.destinations[0].max_request_queued_per_endpoint = 100_000;
+    let shared = SharedLimits::new(&config, 2);
+    let mut one = Rig::of(&config, &shared, 0);
+    one.frames = Generator::new(&RecordSpec { body_bytes, ..RecordSpec::default() }).unwrap();
+    (one, Rig::of(&config, &shared, 1))
+}
+
+/// Sends for as long as the source is read; how many were handed over.
+fn fill(one: &mut Rig) -> u64 {
+    while one.engine.source_input(one.source, one.now) == Input::Read {
+        one.send(1);
+        assert!(one.sent < 20_000, "nothing ends it");
+    }
+    one.engine.counters().handed_over
+}
+
+#[test]
+fn records_without_a_code_are_bounded_and_after_2_s_only_the_owners_own_are_taken() {
+    let (mut one, mut two) = pair(100);
+    assert_eq!(fill(&mut one), LINK_RECORDS as u64);
+    while let Some((to, parcel)) = one.engine.next_parcel() {
+        assert_eq!(to, 1);
+        two.engine.take_parcel(0, parcel, two.now);
+    }
+    while let Some((_, parcel)) = two.engine.next_parcel() {
+        one.engine.take_parcel(1, parcel, one.now);
+    }
+    assert_eq!(one.engine.source_input(one.source, one.now), Input::Wait, "they are looked at and have no code");
+    one.after(1_999);
+    assert_eq!(one.engine.source_input(one.source, one.now), Input::Wait);
+    one.after(1);
+    let before = one.engine.in_flight();
+    assert_ne!(one.engine.source_input(one.source, one.now), Input::Wait);
+    one.send(100);
+    let own = one.engine.in_flight() - before;
+    assert!((20..80).contains(&own), "{own} of 100 are its own");
+    assert_eq!(one.engine.counters().handed_over, LINK_RECORDS as u64);
+}
+
+#[test]
+fn bytes_that_the_owner_has_not_looked_at_are_bounded() {
+    const BODY: u64 = 50 << 10;
+    let (mut one, mut two) = pair(BODY as usize);
+    let bytes = fill(&mut one) * BODY;
+    assert!((LINK_BYTES - BODY..LINK_BYTES + 2 * BODY).contains(&bytes), "{bytes}");
+    let parcels: Vec<_> = std::iter::from_fn(|| one.engine.next_parcel()).collect();
+    assert_eq!(one.engine.source_input(one.source, one.now), Input::Wait, "they are on their way");
+    for (_, parcel) in parcels {
+        two.engine.take_parcel(0, parcel, two.now);
+    }
+    while let Some((_, parcel)) = two.engine.next_parcel() {
+        one.engine.take_parcel(1, parcel, one.now);
+    }
+    assert_ne!(one.engine.source_input(one.source, one.now), Input::Wait, "there is room again");
+}
