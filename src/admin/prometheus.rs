@@ -147,8 +147,14 @@ fn own(page: &mut Page, view: &View) {
         "XDR connections that service.allowed-networks turned away.",
     );
     page.sample(&[], view.not_allowed as f64);
-    page.family("ringpost_log_lines_lost_total", Kind::Counter, "Log lines that came faster than they can be written.");
-    page.sample(&[], view.lost_lines as f64);
+    page.family(
+        "ringpost_log_lines_lost_total",
+        Kind::Counter,
+        "Log lines that were lost: they came too fast (queue), or the file did not take them (file).",
+    );
+    let [dropped, refused] = view.lost_lines;
+    page.sample(&[("where", "queue")], dropped as f64);
+    page.sample(&[("where", "file")], refused as f64);
     page.family("ringpost_acks_total", Kind::Counter, "Acks by code: 0 done, 10 never, 11 later, 18 overload.");
     type Code = (&'static str, fn(&Counters) -> u64);
     let codes: [Code; 4] = [

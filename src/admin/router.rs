@@ -5,12 +5,13 @@ use serde_json::json;
 use super::access::{self, Asker};
 use super::text::Exposition;
 use super::view::View;
-use super::{metrics_json, prometheus};
+use super::{log_levels, metrics_json, prometheus};
+use crate::logging::LogLevels;
 
 /// Before the official paths.
 const OFFICIAL: &str = "/manage/rest/v1";
 
-/// What is asked. The body is never read: nothing takes one.
+/// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// `GET`, `HEAD`, …
@@ -21,8 +22,23 @@ pub struct Request<'a> {
     pub query: &'a str,
     /// `Accept`.
     pub accept: Option<&'a str>,
+    /// `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// Of PUT and POST.
+    pub body: &'a [u8],
     /// Who asks.
     pub asker: Asker<'a>,
+}
+
+/// What the answers are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// Figures and facts.
+    pub view: &'a View,
+    /// Log levels, to read and to change.
+    pub levels: &'a LogLevels,
+    /// Of `service.manage.token-file`.
+    pub token: Option<&'a [u8]>,
 }
 
 /// What is answered.
@@ -39,7 +55,8 @@ pub struct Response {
 }
 
 impl Response {
-    fn text(status: u16, body: impl Into<String>) -> Response {
+    /// A page of text.
+    pub fn text(status: u16, body: impl Into<String>) -> Response {
         Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
     }
 
@@ -57,16 +74,18 @@ enum Topic {
     Ready,
     Version,
     Config,
+    Logging,
 }
 
 /// Paths, below the official prefix or without it.
-const TOPICS: [(&str, Topic); 6] = [
+const TOPICS: [(&str, Topic); 7] = [
     ("/prometheus", Topic::Prometheus),
     ("/metrics", Topic::Metrics),
     ("/health", Topic::Health),
     ("/ready", Topic::Ready),
     ("/version", Topic::Version),
     ("/config", Topic::Config),
+    ("/logging", Topic::Logging),
 ];
 
 impl Topic {
@@ -81,23 +100,32 @@ impl Topic {
 
     /// Shown to anybody who reaches the port.
     const fn is_open(self) -> bool {
-        !matches!(self, Topic::Config)
+        !matches!(self, Topic::Config | Topic::Logging)
+    }
+
+    /// The methods that it takes, as `Allow` names them.
+    const fn methods(self) -> &'static str {
+        match self {
+            Topic::Logging => "GET, HEAD, PUT, POST",
+            _ => "GET, HEAD",
+        }
     }
 }
 
 /// Answers.
-pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Response {
+pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
+    let view = site.view;
     let Some(topic) = Topic::of(request.path) else {
         let paths: String = TOPICS.iter().map(|(path, _)| format!("{OFFICIAL}{path}\n")).collect();
         return Response::text(404, format!("there is no such page; there are:\n{paths}"));
     };
-    if !matches!(request.method, "GET" | "HEAD") {
-        let mut refused = Response::text(405, "only GET and HEAD are taken here\n");
-        refused.headers.push(("allow", "GET, HEAD".to_owned()));
+    if !topic.methods().split(", ").any(|method| method == request.method) {
+        let mut refused = Response::text(405, format!("only {} are taken here\n", topic.methods()));
+        refused.headers.push(("allow", topic.methods().to_owned()));
         return refused;
     }
     if !topic.is_open()
-        && let Err(refusal) = access::check(request.asker, token)
+        && let Err(refusal) = access::check(request.asker, site.token)
     {
         if refusal == access::Refusal::Token {
             let mut refused = Response::text(401, refusal.text());
@@ -117,7 +145,24 @@ pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Respo
         Topic::Ready => ready(view, request.query),
         Topic::Version => Response::json(200, &json!({ "name": "ringpost", "version": view.facts.version })),
         Topic::Config => Response::text(200, view.facts.config.clone()),
+        Topic::Logging => logging(request, site.levels),
     }
+}
+
+fn logging(request: &Request<'_>, levels: &LogLevels) -> Response {
+    if matches!(request.method, "PUT" | "POST") {
+        // A form of another site's page in a browser on this machine cannot send this type unasked.
+        let is_json = |kind: &str| {
+            kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+        };
+        if !request.content_type.is_some_and(is_json) {
+            return Response::text(415, "send the levels as Content-Type: application/json\n");
+        }
+        if let Err(why) = log_levels::change(levels, request.body) {
+            return Response::text(400, format!("{why}\n"));
+        }
+    }
+    Response::json(200, &log_levels::render(levels))
 }
 
 fn health(view: &View) -> Response {

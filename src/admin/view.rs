@@ -125,8 +125,8 @@ pub struct View {
     pub is_listening: bool,
     /// Connections that `service.allowed-networks` turned away.
     pub not_allowed: u64,
-    /// Log lines that were lost, since they came faster than they can be written.
-    pub lost_lines: u64,
+    /// Log lines that were lost: since they came faster than they can be written, and since the file did not take them.
+    pub lost_lines: [u64; 2],
     /// From a record's last update to its arrival, of the slowest records of the last seconds but a hundredth; `None`: none
     /// came.
     pub lag: Option<Duration>,

@@ -274,7 +274,14 @@ fn format(args: &DemoArgs) -> Result<Format, String> {
 
 /// Warnings on standard error; the demo's own lines say the rest.
 fn quiet_log() -> Logging {
-    Logging { file: None, console: true, format: LogFormat::Simple, levels: vec![("root".to_owned(), LogLevel::Warn)] }
+    Logging {
+        file: None,
+        console: true,
+        format: LogFormat::Simple,
+        levels: vec![("root".to_owned(), LogLevel::Warn)],
+        max_history: 30,
+        ticker_interval: Duration::from_secs(10),
+    }
 }
 
 /// The figures of all executors together.

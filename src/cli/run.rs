@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{EXIT_FAILED, EXIT_USAGE, RunArgs};
+use crate::admin::ticker;
 use crate::admin::view::Facts;
 use crate::config::effective;
 use crate::io::{self, Bound, Connector, StartError};
@@ -54,16 +55,21 @@ pub fn run(args: RunArgs) -> ExitCode {
     let manage = bound.map(|bound| {
         let text = effective::print(&loaded, &Ok(connector.cores().to_vec()));
         let facts = Facts::new(&config, connector.cores().to_vec(), text, io::started());
-        bound.serve(connector.sight(), facts, log.lost_lines())
+        bound.serve(connector.sight(), facts, &log)
     });
     match manage.transpose() {
-        Ok(_manage) => serve(connector, &signals),
+        Ok(_manage) => serve(connector, &signals, config.logging.ticker_interval),
         Err(error) => failed(&error.to_string()),
     }
 }
 
-fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
+fn serve(mut connector: Connector, signals: &Receiver<()>, ticker: Duration) -> ExitCode {
+    let mut ticked = Instant::now();
     loop {
+        if ticked.elapsed() >= ticker {
+            ticked = Instant::now();
+            tick(&connector);
+        }
         match signals.recv_timeout(LOOK) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) if connector.has_failed() => {
@@ -79,6 +85,7 @@ fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
     tracing::info!(target: "server", "stopping: no new frames; what is in flight may finish");
     connector.stop();
     let is_clean = connector.join();
+    tick(&connector);
     for (index, snapshot) in connector.snapshots().iter().enumerate() {
         // All that is counted, whatever that is: names come from the fields.
         tracing::info!(target: "server", "executor {index} in total: {:?}, in flight: {}, in_flight_bytes: {}",
@@ -89,6 +96,15 @@ fn serve(mut connector: Connector, signals: &Receiver<()>) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         failed("an executor ended by itself while stopping, which is a defect of this program")
+    }
+}
+
+/// Lines of figures.
+fn tick(connector: &Connector) {
+    if tracing::event_enabled!(target: "metrics-ticker", tracing::Level::INFO) {
+        for line in ticker::lines(&connector.snapshots()) {
+            tracing::info!(target: "metrics-ticker", "{line}");
+        }
     }
 }
 

@@ -162,7 +162,9 @@ fn logging(context: &mut Context<'_>, root: &View<'_>) -> Logging {
     let console = wanted.unwrap_or(false) || !file_given;
     let formats = [("simple", LogFormat::Simple), ("json", LogFormat::Json)];
     let format = view.choice(context, "format", &formats, LogFormat::Simple);
-    Logging { file, console, format, levels: levels(context, &view) }
+    let max_history = view.whole(context, "max-history", 0..=100_000_u32, " days", 30);
+    let ticker_interval = Duration::from_secs(view.whole(context, "ticker-interval", 1..=86_400_u64, " seconds", 10));
+    Logging { file, console, format, levels: levels(context, &view), max_history, ticker_interval }
 }
 
 fn levels(context: &mut Context<'_>, logging: &View<'_>) -> Vec<(String, LogLevel)> {

@@ -244,6 +244,8 @@ fn logging(page: &mut Page<'_>, config: &Config) {
         LogFormat::Json => "json",
     };
     page.one(1, "logging", "format", format);
+    page.one(1, "logging", "max-history", &logging.max_history.to_string());
+    page.one(1, "logging", "ticker-interval", &logging.ticker_interval.as_secs().to_string());
     page.section(1, "levels");
     if !logging.levels.iter().any(|(name, _)| name == "root") {
         page.one(2, "logging.levels", "root", "info");

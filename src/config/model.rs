@@ -416,6 +416,10 @@ pub struct Logging {
     pub format: LogFormat,
     /// Logger name to level, in the order of the file; `root` is the default level.
     pub levels: Vec<(String, LogLevel)>,
+    /// Days that files of earlier days are kept; 30 unless set.
+    pub max_history: u32,
+    /// Between two rounds of ticker lines; 10 s unless set.
+    pub ticker_interval: Duration,
 }
 
 /// Layout of a log line.

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
@@ -25,7 +26,7 @@ use crate::admin::access::Asker;
 use crate::admin::router::{self, Request, Response};
 use crate::admin::view::{Facts, View};
 use crate::config::model::Manage as Settings;
-use crate::logging::LostLines;
+use crate::logging::{LogGuard, LogLevels, LostLines};
 use crate::metrics::stages::{Durations, Stages};
 
 /// Connections at a time; further ones wait to be accepted.
@@ -37,6 +38,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A connection takes no further request after this, and has [`LAST_WORDS`] for the one that it has.
 const LIFE: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Bytes of a body.
+const BODY_BYTES: usize = 64 * 1024;
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -105,10 +109,11 @@ impl Bound {
     ///
     /// # Errors
     /// No thread.
-    pub fn serve(self, sight: Sight, facts: Facts, lost: LostLines) -> Result<Manage, ManageError> {
+    pub fn serve(self, sight: Sight, facts: Facts, log: &LogGuard) -> Result<Manage, ManageError> {
         let addresses = self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect::<Vec<_>>();
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
+        let (lost, levels) = (log.lost_lines(), log.levels());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = std::thread::Builder::new().name("ringpost-manage".to_owned()).spawn(move || {
             let site = Site {
@@ -116,6 +121,7 @@ impl Bound {
                 facts: Arc::new(facts),
                 sight,
                 lost,
+                levels,
                 sampler: RefCell::default(),
                 lag: RefCell::default(),
             };
@@ -150,6 +156,7 @@ struct Site {
     facts: Arc<Facts>,
     sight: Sight,
     lost: LostLines,
+    levels: LogLevels,
     sampler: RefCell<Sampler>,
     lag: RefCell<Lag>,
 }
@@ -184,22 +191,43 @@ impl Site {
             process: self.sampler.borrow().read(),
             uptime: Duration::from_nanos(now.as_nanos()),
             not_allowed: self.sight.placement.not_allowed(),
-            lost_lines: self.lost.count(),
+            lost_lines: [self.lost.dropped(), self.lost.refused()],
             lag: self.lag.borrow().nanos.map(Duration::from_nanos),
             executors,
         }
     }
 
-    fn answer(&self, request: &hyper::Request<Incoming>, peer: IpAddr) -> Response {
-        let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    async fn answer(&self, request: hyper::Request<Incoming>, peer: IpAddr) -> Response {
+        let (head, body) = request.into_parts();
+        let body = if matches!(head.method, Method::PUT | Method::POST) {
+            match tokio::time::timeout(HEAD_TIME, Limited::new(body, BODY_BYTES).collect()).await {
+                Ok(Ok(body)) => body.to_bytes(),
+                Ok(Err(_)) => {
+                    return Response::text(413, format!("the body is cut off, or has more than {BODY_BYTES} bytes\n"));
+                }
+                Err(_) => return Response::text(408, "the body did not come\n"),
+            }
+        } else {
+            Bytes::new()
+        };
+        let header = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
         let asked = Request {
-            method: request.method().as_str(),
-            path: request.uri().path(),
-            query: request.uri().query().unwrap_or_default(),
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or_default(),
             accept: header(ACCEPT),
+            content_type: header(CONTENT_TYPE),
+            body: &body,
             asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
         };
-        router::answer(&asked, &self.view(), self.token.as_deref())
+        let answer = router::answer(
+            &asked,
+            router::Site { view: &self.view(), levels: &self.levels, token: self.token.as_deref() },
+        );
+        if !asked.body.is_empty() && answer.status == 200 {
+            tracing::info!(target: "server", "{peer} changed log levels on the manage port: they are {}", answer.body.trim_end());
+        }
+        answer
     }
 }
 
@@ -242,8 +270,8 @@ async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<S
 /// One connection. What is wrong with it is its peer's affair.
 async fn serve(stream: tokio::net::TcpStream, peer: IpAddr, site: Rc<Site>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let answer = site.answer(&request, peer);
-        std::future::ready(Ok::<_, Infallible>(hyper_response(answer)))
+        let site = Rc::clone(&site);
+        async move { Ok::<_, Infallible>(hyper_response(site.answer(request, peer).await)) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -83,6 +83,13 @@ fn cut(text: &str) -> &str {
 fn civil(since_epoch: Duration) -> (String, String) {
     let seconds = since_epoch.as_secs();
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let time = format!("{hour:02}:{minute:02}:{second:02}.{:03}", since_epoch.subsec_millis());
+    (date(days), time)
+}
+
+/// `2026-11-24`, of so many days since 1970.
+pub fn date(days: u64) -> String {
     // Counted from 1 March of the year 0, so that a leap day is the last day of its year; 400 years have 146,097 days.
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
@@ -92,9 +99,7 @@ fn civil(since_epoch: Duration) -> (String, String) {
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let time = format!("{hour:02}:{minute:02}:{second:02}.{:03}", since_epoch.subsec_millis());
-    (format!("{year:04}-{month:02}-{day:02}"), time)
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 /// Message and fields of an event.

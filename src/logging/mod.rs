@@ -4,11 +4,14 @@
 //! The console is standard error, so that standard output stays free for `check` and `demo --json`.
 
 mod layout;
+mod levels;
 mod limit;
+mod rotate;
 mod writer;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -16,13 +19,11 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, span};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use crate::config::model::{LogFormat, LogLevel, Logging};
+use crate::config::model::{LogFormat, Logging};
+pub use levels::{LogLevels, MAX_LOGGERS};
 pub use limit::{RateLimit, more};
+use rotate::Rotating;
 use writer::Sink;
-
-/// Modules of the HTTP/2 library. It warns of each odd frame, so that a peer could write as many lines as it likes; what
-/// becomes of the connection is said in lines of our own. To be had by its name.
-const H2: &str = "h2::";
 
 /// Names of the loggers, as `logging.levels` takes them: `tracing::info!(target: logging::SERVER, ...)`.
 pub const SERVER: &str = "server";
@@ -43,24 +44,36 @@ const QUEUE_LINES: usize = 8_192;
 #[must_use = "lines are lost once this is dropped"]
 pub struct LogGuard {
     counter: ErrorCounter,
+    refused: Arc<AtomicU64>,
+    levels: LogLevels,
     _worker: WorkerGuard,
 }
 
-/// Lines that found the queue full since the start, for another thread.
+/// Lines that were lost since the start, for another thread.
 #[derive(Debug, Clone)]
-pub struct LostLines(ErrorCounter);
+pub struct LostLines(ErrorCounter, Arc<AtomicU64>);
 
 impl LostLines {
-    /// How many.
-    pub fn count(&self) -> u64 {
+    /// Lines that found the queue full.
+    pub fn dropped(&self) -> u64 {
         self.0.dropped_lines() as u64
+    }
+
+    /// Lines that the file did not take: a full disk, above all.
+    pub fn refused(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
     }
 }
 
 impl LogGuard {
+    /// Reads and changes levels wherever it goes.
+    pub fn levels(&self) -> LogLevels {
+        self.levels.clone()
+    }
+
     /// Counts lost lines wherever it goes.
     pub fn lost_lines(&self) -> LostLines {
-        LostLines(self.counter.clone())
+        LostLines(self.counter.clone(), Arc::clone(&self.refused))
     }
 
     /// Lines that found the queue full since the start.
@@ -99,19 +112,21 @@ fn build<W: io::Write + Send + 'static>(
     console: Option<W>,
     queue_lines: usize,
 ) -> Result<(Logger, LogGuard), LoggingError> {
-    let file = settings.file.as_deref().map(open).transpose()?;
+    let file = settings.file.as_deref().map(|path| open(path, settings.max_history)).transpose()?;
+    let refused = Arc::<AtomicU64>::default();
     let counter = Arc::new(OnceLock::new());
-    let sink = Sink::new(file, console, settings.format, Arc::clone(&counter));
+    let sink = Sink::new(file, console, settings.format, Arc::clone(&counter), Arc::clone(&refused));
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(queue_lines);
     let (queue, worker) = builder.thread_name("ringpost-log").finish(sink);
     // The sink is made before the counter that it reports, which is why it waits in a cell.
     let counter = counter.get_or_init(|| queue.error_counter()).clone();
-    let logger = Logger { levels: Levels::new(&settings.levels), format: settings.format, queue };
-    Ok((logger, LogGuard { counter, _worker: worker }))
+    let levels = LogLevels::new(&settings.levels);
+    let logger = Logger { levels: levels.clone(), format: settings.format, queue };
+    Ok((logger, LogGuard { counter, refused, levels, _worker: worker }))
 }
 
-fn open(path: &Path) -> Result<std::fs::File, LoggingError> {
-    std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(|source| {
+fn open(path: &Path, max_history: u32) -> Result<Rotating, LoggingError> {
+    Rotating::open(path, max_history).map_err(|source| {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let hint = match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
@@ -127,61 +142,10 @@ fn open(path: &Path) -> Result<std::fs::File, LoggingError> {
     })
 }
 
-/// Which lines are written.
-#[derive(Debug)]
-struct Levels {
-    by_name: Vec<(String, LevelFilter)>,
-    /// Of ours.
-    connect: LevelFilter,
-    /// Of everybody else.
-    root: LevelFilter,
-}
-
-impl Levels {
-    fn new(levels: &[(String, LogLevel)]) -> Levels {
-        let by_name: Vec<_> = levels.iter().map(|(name, level)| (name.clone(), filter(*level))).collect();
-        let of = |wanted: &str| by_name.iter().find(|(name, _)| name == wanted).map(|(_, level)| *level);
-        let root = of(ROOT).unwrap_or(LevelFilter::INFO);
-        Levels { connect: of(CONNECT).unwrap_or(root), root, by_name }
-    }
-
-    fn of(&self, target: &str) -> LevelFilter {
-        if let Some((_, level)) = self.by_name.iter().find(|(name, _)| name == target) {
-            return *level;
-        }
-        let ours = [SERVER, RECORD_PARSER, METRICS_TICKER].contains(&target)
-            || target == "ringpost"
-            || target.starts_with("ringpost::")
-            || target.starts_with(CONNECT);
-        // Dependencies write a line per HTTP/2 frame below this.
-        if ours {
-            self.connect
-        } else if target.starts_with(H2) {
-            self.root.min(LevelFilter::ERROR)
-        } else {
-            self.root.min(LevelFilter::INFO)
-        }
-    }
-
-    fn most(&self) -> LevelFilter {
-        self.by_name.iter().map(|(_, level)| *level).fold(self.root.max(self.connect), LevelFilter::max)
-    }
-}
-
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
-}
-
 /// Turns events into lines. Spans are not kept: ours has none, and a dependency's would cost on each record.
 #[derive(Debug)]
 struct Logger {
-    levels: Levels,
+    levels: LogLevels,
     format: LogFormat,
     queue: NonBlocking,
 }

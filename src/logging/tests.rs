@@ -6,11 +6,12 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::*;
+use crate::config::model::LogLevel;
 use crate::time::Time;
 
 fn settings(file: Option<std::path::PathBuf>, format: LogFormat, levels: &[(&str, LogLevel)]) -> Logging {
     let levels = levels.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect();
-    Logging { file, console: false, format, levels }
+    Logging { file, console: false, format, levels, max_history: 30, ticker_interval: Duration::from_secs(10) }
 }
 
 /// What the lines of `log` look like in a file.

@@ -1,14 +1,15 @@
 //! What the background thread writes to: the file, the console, or both.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use super::layout;
+use super::rotate::Rotating;
+use super::{layout, rotate};
 use crate::config::model::LogFormat;
 
 /// How often the console hears that the file cannot be written.
@@ -16,7 +17,9 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// File and console. Never fails: a line that the file does not take goes to standard error.
 pub struct Sink<W: Write> {
-    file: Option<BufWriter<File>>,
+    file: Option<Rotating>,
+    /// Lines that the file did not take.
+    refused: Arc<AtomicU64>,
     console: Option<W>,
     format: LogFormat,
     counter: Arc<OnceLock<ErrorCounter>>,
@@ -25,19 +28,26 @@ pub struct Sink<W: Write> {
 }
 
 impl<W: Write> Sink<W> {
-    /// `counter` counts the lines that found the queue full; it is set right after the sink is made.
+    /// `counter` counts the lines that found the queue full; it is set right after the sink is made. `refused` counts those that
+    /// the file does not take.
     pub fn new(
-        file: Option<File>,
+        file: Option<Rotating>,
         console: Option<W>,
         format: LogFormat,
         counter: Arc<OnceLock<ErrorCounter>>,
+        refused: Arc<AtomicU64>,
     ) -> Sink<W> {
-        Sink { file: file.map(BufWriter::new), console, format, counter, reported: 0, complained: None }
+        Sink { file, refused, console, format, counter, reported: 0, complained: None }
     }
 
     fn put(&mut self, line: &[u8]) {
-        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(line));
-        self.complain(written);
+        if let Some(file) = &mut self.file {
+            let prepared = file.prepare(rotate::since_epoch());
+            let written = file.write_all(line);
+            self.refused.fetch_add(u64::from(written.is_err()), Ordering::Relaxed);
+            self.complain(prepared);
+            self.complain(written);
+        }
         if let Some(console) = &mut self.console {
             // A closed console has no reader to tell.
             let _ = console.write_all(line);
@@ -58,7 +68,7 @@ impl<W: Write> Sink<W> {
     }
 
     fn own_line(&self, text: &str) -> Vec<u8> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = rotate::since_epoch();
         let line = match self.format {
             LogFormat::Simple => layout::simple(now, &Level::WARN, super::SERVER, text),
             LogFormat::Json => layout::json(now, &Level::WARN, super::SERVER, text, &[]),
@@ -70,7 +80,9 @@ impl<W: Write> Sink<W> {
         let Err(error) = written else { return };
         if self.complained.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
             self.complained = Some(Instant::now());
-            eprintln!("ringpost: cannot write the log file: {error}; make room, or change logging.file");
+            eprintln!(
+                "ringpost: the log file: {error}; make room, see to the rights of its directory, or change logging.file"
+            );
         }
     }
 }
@@ -84,7 +96,7 @@ impl<W: Write> Write for Sink<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.report_lost();
-        let flushed = self.file.as_mut().map_or(Ok(()), Write::flush);
+        let flushed = self.file.as_mut().map_or(Ok(()), Rotating::flush);
         self.complain(flushed);
         if let Some(console) = &mut self.console {
             let _ = console.flush();

@@ -88,7 +88,14 @@ impl Scenario {
             content_errors: if random.chance(80) { ContentErrors::Permanent } else { ContentErrors::Temporary },
             rejected: kept.then(|| Rejected { file: "rejected".into(), max_bytes: 1 << 30 }),
             destinations,
-            logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
+            logging: Logging {
+                file: None,
+                console: false,
+                format: LogFormat::Simple,
+                levels: Vec::new(),
+                max_history: 30,
+                ticker_interval: Duration::from_secs(10),
+            },
             executors: Executors {
                 cores: Cores::All,
                 pin: false,

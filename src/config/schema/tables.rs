@@ -356,10 +356,8 @@ static LOGGING: Section = Section {
         works("enable-console-logging", Boolean, "Lines go to the console, too.").default("false"),
         Key { shape: Shape::Map(AnyCase(LEVELS)), ..works("levels", Text, "Level by logger.") },
         works("format", Words(&["simple", "json"]), "Layout of a line.").default("simple"),
-        works("max-history", Whole(0, 100_000), "Rotated files that are kept.")
-            .later("take it out (the file is not rotated, use logrotate with `copytruncate`)"),
-        works("ticker-interval", Whole(1, 86_400), "Seconds between ticker lines.")
-            .later("take it out (there are no ticker lines yet)"),
+        works("max-history", Whole(0, 100_000), "Days that the files of earlier days are kept.").default("30"),
+        works("ticker-interval", Whole(1, 86_400), "Seconds between ticker lines.").default("10"),
     ],
 };
 

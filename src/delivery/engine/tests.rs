@@ -65,7 +65,14 @@ fn config(destinations: usize) -> Config {
         ),
         content_errors: Default::default(),
         rejected: None,
-        logging: Logging { file: None, console: false, format: LogFormat::Simple, levels: Vec::new() },
+        logging: Logging {
+            file: None,
+            console: false,
+            format: LogFormat::Simple,
+            levels: Vec::new(),
+            max_history: 30,
+            ticker_interval: Duration::from_secs(10),
+        },
         executors: Executors {
             cores: Cores::All,
             pin: false,
