@@ -3,12 +3,20 @@
 use serde_json::json;
 
 use super::access::{self, Asker};
+use super::history::{History, POINTS};
 use super::text::Exposition;
 use super::view::View;
-use super::{metrics_json, prometheus};
+use super::{metrics_json, prometheus, status};
 
 /// Before the official paths.
 const OFFICIAL: &str = "/manage/rest/v1";
+
+/// The status page: one file that needs no other.
+const PAGE: &str = include_str!("page/index.html");
+
+/// What the status page may do: its own style and script, an icon that is part of it, and requests to where it came from.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What is asked. The body is never read: nothing takes one.
 #[derive(Debug, Clone, Copy)]
@@ -35,22 +43,29 @@ pub struct Response {
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
     /// Also for HEAD, which does not send it.
-    pub body: String,
+    pub body: std::borrow::Cow<'static, str>,
 }
 
 impl Response {
     fn text(status: u16, body: impl Into<String>) -> Response {
-        Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
+        Response {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            headers: Vec::new(),
+            body: Into::<String>::into(body).into(),
+        }
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Response {
-        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n") }
+        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n").into() }
     }
 }
 
 /// What there is to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Topic {
+    Page,
+    Status,
     Prometheus,
     Metrics,
     Health,
@@ -60,7 +75,8 @@ enum Topic {
 }
 
 /// Paths, below the official prefix or without it.
-const TOPICS: [(&str, Topic); 6] = [
+const TOPICS: [(&str, Topic); 7] = [
+    ("/status", Topic::Status),
     ("/prometheus", Topic::Prometheus),
     ("/metrics", Topic::Metrics),
     ("/health", Topic::Health),
@@ -76,20 +92,23 @@ impl Topic {
         if path == "/metrics" {
             return Some(Topic::Prometheus);
         }
+        if path == "/" {
+            return Some(Topic::Page);
+        }
         TOPICS.iter().find(|(known, _)| *known == name).map(|(_, topic)| *topic)
     }
 
     /// Shown to anybody who reaches the port.
     const fn is_open(self) -> bool {
-        !matches!(self, Topic::Config)
+        !matches!(self, Topic::Page | Topic::Status | Topic::Config)
     }
 }
 
 /// Answers.
-pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Response {
+pub fn answer(request: &Request<'_>, view: &View, history: &History, token: Option<&[u8]>) -> Response {
     let Some(topic) = Topic::of(request.path) else {
         let paths: String = TOPICS.iter().map(|(path, _)| format!("{OFFICIAL}{path}\n")).collect();
-        return Response::text(404, format!("there is no such page; there are:\n{paths}"));
+        return Response::text(404, format!("there is no such page; there are:\n/\n{paths}"));
     };
     if !matches!(request.method, "GET" | "HEAD") {
         let mut refused = Response::text(405, "only GET and HEAD are taken here\n");
@@ -102,15 +121,19 @@ pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Respo
         if refusal == access::Refusal::Token {
             let mut refused = Response::text(401, refusal.text());
             refused.headers.push(("www-authenticate", "Bearer".to_owned()));
+            // Browsers ask for it, and send it for the page and for what it reads.
+            refused.headers.push(("www-authenticate", "Basic realm=\"ringpost\", charset=\"UTF-8\"".to_owned()));
             return refused;
         }
         return Response::text(403, refusal.text());
     }
     match topic {
+        Topic::Page => page(),
+        Topic::Status => Response::json(200, &status::render(view, history, points(request.query))),
         Topic::Prometheus => {
             let format = Exposition::of(request.accept);
             let body = prometheus::render(view, format);
-            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body }
+            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body: body.into() }
         }
         Topic::Metrics => Response::json(200, &metrics_json::render(view)),
         Topic::Health => health(view),
@@ -118,6 +141,19 @@ pub fn answer(request: &Request<'_>, view: &View, token: Option<&[u8]>) -> Respo
         Topic::Version => Response::json(200, &json!({ "name": "ringpost", "version": view.facts.version })),
         Topic::Config => Response::text(200, view.facts.config.clone()),
     }
+}
+
+fn page() -> Response {
+    let headers =
+        vec![("content-security-policy", PAGE_POLICY.to_owned()), ("referrer-policy", "no-referrer".to_owned())];
+    Response { status: 200, content_type: "text/html; charset=utf-8", headers, body: PAGE.into() }
+}
+
+/// `history=N`: the last N seconds; without it all that there are, and none for 0.
+fn points(query: &str) -> Option<usize> {
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("history="));
+    let points = asked.map_or(POINTS, |count| count.parse().unwrap_or(POINTS));
+    (points > 0).then_some(points)
 }
 
 fn health(view: &View) -> Response {
