@@ -172,6 +172,7 @@ fn health_and_readiness_tell_a_dead_destination_and_a_stop_from_a_dead_process()
 fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
     let sink = sink(Behaviour::default());
     let token = "0123456789abcdef-of-a-test";
+    let basic = |pair: &str| base64_simd::STANDARD.encode_to_string(pair);
     let file = folder().join("token");
     std::fs::write(&file, format!("{token}\n")).unwrap();
     let settings = Settings::to("HTTP_1_1", &[sink.addr()]).set("headers: { x-key: planted-secret-header }");
@@ -181,13 +182,21 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
     let shown = ask(open, &config, "");
     assert_eq!(shown.status, 200);
     assert!(shown.body.contains("destinations:") && shown.body.contains("max-concurrent-records"), "{}", shown.body);
+    let page = ask(open, "/", "");
+    assert!(page.head.contains("content-type: text/html") && page.body.contains("<title>Ringpost"), "{}", page.head);
+    assert!(page.head.contains("content-security-policy: default-src 'none'; "), "{}", page.head);
+    let status = ask(open, &format!("{BASE}/status?history=0"), "").body;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!((&status["destinations"][0]["name"], status.get("history")), (&"d0".into(), None));
     for (headers, status) in [
         ("Host: localhost\r\n", 200),
         ("Host: evil.example\r\n", 403),
         ("Origin: http://evil.example\r\n", 403),
         ("Host: evil.example\r\nOrigin: http://evil.example\r\n", 403),
     ] {
-        assert_eq!(ask(open, &config, headers).status, status, "{headers:?}");
+        for path in [&config, "/", "/status", &format!("{BASE}/status")] {
+            assert_eq!(ask(open, path, headers).status, status, "{path} {headers:?}");
+        }
         assert_eq!(ask(open, &format!("{BASE}/version"), headers).status, 200, "open to all");
     }
     connector.stop();
@@ -197,13 +206,16 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
     let mut connector = settings.start();
     for (headers, status) in [
         (format!("Host: evil.example\r\nAuthorization: Bearer {token}\r\n"), 200),
+        (format!("Host: evil.example\r\nAuthorization: Basic {}\r\n", basic(&format!("me:{token}"))), 200),
         ("Authorization: Bearer wrong-token-of-a-test\r\n".to_owned(), 401),
+        (format!("Authorization: Basic {}\r\n", basic("me:wrong-token-of-a-test")), 401),
         (String::new(), 200),
     ] {
         let answer = ask(closed, &config, &headers);
         assert_eq!(answer.status, status, "{headers:?}");
         assert!(!answer.body.contains(token), "the token is not shown");
         assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401);
+        assert_eq!(answer.head.contains("www-authenticate: basic realm=\"ringpost\""), status == 401, "browsers ask");
     }
     connector.stop();
     assert!(!connector.log().contains(token));
@@ -216,7 +228,7 @@ fn odd_requests_and_slow_peers_cost_themselves() {
     let mut connector = settings.start();
     let version = format!("{BASE}/version");
     assert_eq!(ask(manage, "/nothing", "").status, 404);
-    assert!(ask(manage, "/", "").body.contains("/manage/rest/v1/prometheus"), "it says what there is");
+    assert!(ask(manage, "/nothing", "").body.contains("/manage/rest/v1/prometheus"), "it says what there is");
     let post = format!("POST {version} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}");
     let refused = ask_raw(manage, &post);
     assert_eq!(refused.status, 405);

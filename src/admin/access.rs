@@ -30,7 +30,9 @@ impl Refusal {
     /// For whoever asked: what to do.
     pub const fn text(self) -> &'static str {
         match self {
-            Refusal::Token => "give the token of service.manage.token-file: Authorization: Bearer TOKEN\n",
+            Refusal::Token => {
+                "give the token of service.manage.token-file: Authorization: Bearer TOKEN; in a browser as the password, with any user name\n"
+            }
             Refusal::Elsewhere => {
                 "this page answers to this machine only; ask for it from there, or set service.manage.token-file and give the token\n"
             }
@@ -47,11 +49,7 @@ impl Refusal {
 /// Why not.
 pub fn check(asker: Asker<'_>, token: Option<&[u8]>) -> Result<(), Refusal> {
     if let (Some(token), Some(given)) = (token, asker.authorization) {
-        return if bearer(given).is_some_and(|given| is_same(given.as_bytes(), token)) {
-            Ok(())
-        } else {
-            Err(Refusal::Token)
-        };
+        return if password(given).is_some_and(|given| is_same(&given, token)) { Ok(()) } else { Err(Refusal::Token) };
     }
     if !asker.peer.to_canonical().is_loopback() {
         return Err(if token.is_some() { Refusal::Token } else { Refusal::Elsewhere });
@@ -69,9 +67,19 @@ pub fn check(asker: Asker<'_>, token: Option<&[u8]>) -> Result<(), Refusal> {
     }
 }
 
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token of `Bearer`, or the password of `Basic`, whatever its user: browsers have no other way to ask for one.
+fn password(authorization: &str) -> Option<Vec<u8>> {
+    let (scheme, given) = authorization.split_once(' ')?;
+    let given = given.trim().as_bytes();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(given.to_vec());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = base64_simd::STANDARD.decode_to_vec(given).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    pair.get(colon + 1..).map(<[u8]>::to_vec)
 }
 
 /// Takes as long for every token of one length.
@@ -133,6 +141,14 @@ mod tests {
         let token: Option<&[u8]> = Some(b"secret");
         assert_eq!(check(asker("10.0.0.1", "any", None, Some("Bearer secret")), token), Ok(()));
         assert_eq!(check(asker("10.0.0.1", "any", None, Some("bearer  secret ")), token), Ok(()));
+        let basic = |pair: &str| format!("Basic {}", base64_simd::STANDARD.encode_to_string(pair));
+        for pair in ["any:secret", ":secret"] {
+            assert_eq!(check(asker("10.0.0.1", "any", None, Some(&basic(pair))), token), Ok(()), "{pair}");
+        }
+        for pair in ["secret", "secret:", "any:secret:", "any: secret", ""] {
+            let refused = check(asker("10.0.0.1", "any", None, Some(&basic(pair))), token);
+            assert_eq!(refused, Err(Refusal::Token), "{pair}");
+        }
         for wrong in ["Bearer secre", "Bearer secret1", "Bearer ", "Basic secret", "secret", "Bearer SECRET"] {
             assert_eq!(check(asker("10.0.0.1", "any", None, Some(wrong)), token), Err(Refusal::Token), "{wrong}");
             assert_eq!(

@@ -3,13 +3,21 @@
 use serde_json::json;
 
 use super::access::{self, Asker};
+use super::history::{History, POINTS};
 use super::text::Exposition;
 use super::view::View;
-use super::{log_levels, metrics_json, prometheus};
+use super::{log_levels, metrics_json, prometheus, status};
 use crate::logging::LogLevels;
 
 /// Before the official paths.
 const OFFICIAL: &str = "/manage/rest/v1";
+
+/// The status page: one file that needs no other.
+const PAGE: &str = include_str!("page/index.html");
+
+/// What the status page may do: its own style and script, an icon that is part of it, and requests to where it came from.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +43,8 @@ pub struct Request<'a> {
 pub struct Site<'a> {
     /// Figures and facts.
     pub view: &'a View,
+    /// The last minutes.
+    pub history: &'a History,
     /// Log levels, to read and to change.
     pub levels: &'a LogLevels,
     /// Of `service.manage.token-file`.
@@ -51,23 +61,30 @@ pub struct Response {
     /// Further headers.
     pub headers: Vec<(&'static str, String)>,
     /// Also for HEAD, which does not send it.
-    pub body: String,
+    pub body: std::borrow::Cow<'static, str>,
 }
 
 impl Response {
     /// A page of text.
     pub fn text(status: u16, body: impl Into<String>) -> Response {
-        Response { status, content_type: "text/plain; charset=utf-8", headers: Vec::new(), body: body.into() }
+        Response {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            headers: Vec::new(),
+            body: Into::<String>::into(body).into(),
+        }
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Response {
-        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n") }
+        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n").into() }
     }
 }
 
 /// What there is to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Topic {
+    Page,
+    Status,
     Prometheus,
     Metrics,
     Health,
@@ -78,7 +95,8 @@ enum Topic {
 }
 
 /// Paths, below the official prefix or without it.
-const TOPICS: [(&str, Topic); 7] = [
+const TOPICS: [(&str, Topic); 8] = [
+    ("/status", Topic::Status),
     ("/prometheus", Topic::Prometheus),
     ("/metrics", Topic::Metrics),
     ("/health", Topic::Health),
@@ -95,12 +113,15 @@ impl Topic {
         if path == "/metrics" {
             return Some(Topic::Prometheus);
         }
+        if path == "/" {
+            return Some(Topic::Page);
+        }
         TOPICS.iter().find(|(known, _)| *known == name).map(|(_, topic)| *topic)
     }
 
     /// Shown to anybody who reaches the port.
     const fn is_open(self) -> bool {
-        !matches!(self, Topic::Config | Topic::Logging)
+        !matches!(self, Topic::Page | Topic::Status | Topic::Config | Topic::Logging)
     }
 
     /// The methods that it takes, as `Allow` names them.
@@ -117,7 +138,7 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
     let view = site.view;
     let Some(topic) = Topic::of(request.path) else {
         let paths: String = TOPICS.iter().map(|(path, _)| format!("{OFFICIAL}{path}\n")).collect();
-        return Response::text(404, format!("there is no such page; there are:\n{paths}"));
+        return Response::text(404, format!("there is no such page; there are:\n/\n{paths}"));
     };
     if !topic.methods().split(", ").any(|method| method == request.method) {
         let mut refused = Response::text(405, format!("only {} are taken here\n", topic.methods()));
@@ -130,15 +151,19 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         if refusal == access::Refusal::Token {
             let mut refused = Response::text(401, refusal.text());
             refused.headers.push(("www-authenticate", "Bearer".to_owned()));
+            // Browsers ask for it, and send it for the page and for what it reads.
+            refused.headers.push(("www-authenticate", "Basic realm=\"ringpost\", charset=\"UTF-8\"".to_owned()));
             return refused;
         }
         return Response::text(403, refusal.text());
     }
     match topic {
+        Topic::Page => page(),
+        Topic::Status => Response::json(200, &status::render(view, site.history, points(request.query))),
         Topic::Prometheus => {
             let format = Exposition::of(request.accept);
             let body = prometheus::render(view, format);
-            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body }
+            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body: body.into() }
         }
         Topic::Metrics => Response::json(200, &metrics_json::render(view)),
         Topic::Health => health(view),
@@ -163,6 +188,19 @@ fn logging(request: &Request<'_>, levels: &LogLevels) -> Response {
         }
     }
     Response::json(200, &log_levels::render(levels))
+}
+
+fn page() -> Response {
+    let headers =
+        vec![("content-security-policy", PAGE_POLICY.to_owned()), ("referrer-policy", "no-referrer".to_owned())];
+    Response { status: 200, content_type: "text/html; charset=utf-8", headers, body: PAGE.into() }
+}
+
+/// `history=N`: the last N seconds; without it all that there are, and none for 0.
+fn points(query: &str) -> Option<usize> {
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("history="));
+    let points = asked.map_or(POINTS, |count| count.parse().unwrap_or(POINTS));
+    (points > 0).then_some(points)
 }
 
 fn health(view: &View) -> Response {

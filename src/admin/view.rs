@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::model::{Config, Url};
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::stages::Stages;
+use crate::time::Now;
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
@@ -35,6 +36,21 @@ pub struct DestinationFacts {
     pub name: String,
     /// Host and port of each of its URLs.
     pub endpoints: Vec<String>,
+    /// Its URLs, without the query, which may hold a key.
+    pub urls: Vec<String>,
+    /// As the configuration calls it.
+    pub protocol: &'static str,
+    /// `max-connections-per-endpoint`.
+    pub max_connections: u32,
+}
+
+/// An own certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// What it is for: `service.tls`, or `destinations.NAME`.
+    pub place: String,
+    /// Whole days until it expires; negative when it has.
+    pub days_left: i64,
 }
 
 impl Facts {
@@ -43,6 +59,9 @@ impl Facts {
         let destination = |destination: &crate::config::model::Destination| DestinationFacts {
             name: destination.name.clone(),
             endpoints: endpoint_names(&destination.urls),
+            urls: destination.urls.iter().map(shown_url).collect(),
+            protocol: destination.protocol.name(),
+            max_connections: destination.max_connections_per_endpoint,
         };
         Facts {
             version: env!("CARGO_PKG_VERSION"),
@@ -62,6 +81,12 @@ impl Facts {
             destination.endpoints.iter().map(|endpoint| (destination.name.as_str(), endpoint.as_str()))
         })
     }
+}
+
+/// A URL without its query.
+fn shown_url(url: &Url) -> String {
+    let path = url.path.split('?').next().unwrap_or_default();
+    format!("{}://{}{path}", url.scheme.name(), url.authority())
 }
 
 /// Host and port of each URL; with the path where two of them differ in nothing else.
@@ -117,6 +142,10 @@ pub struct View {
     pub executors: Vec<Arc<Snapshot>>,
     /// The process.
     pub process: Process,
+    /// When all this was read.
+    pub now: Now,
+    /// Own certificates.
+    pub certificates: Vec<CertificateFacts>,
     /// Since the start.
     pub uptime: Duration,
     /// Every executor has ticked lately.

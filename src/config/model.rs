@@ -181,6 +181,16 @@ pub enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// As it stands in a file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Http1 => "HTTP_1_1",
+            Protocol::Http2 => "HTTP_2",
+        }
+    }
+}
+
 /// A set of HTTP status codes (100 to 599), one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusSet {

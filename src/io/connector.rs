@@ -23,6 +23,7 @@ use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
 use crate::delivery::engine::SharedLimits;
 use crate::metrics::snapshot::Snapshot;
+use crate::tls::Materials;
 
 /// A connector could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,7 @@ pub struct Connector {
     resolver: Option<Resolver>,
     rejected: Option<RejectedFile>,
     certificates: Option<Certificates>,
+    materials: Materials,
 }
 
 impl Connector {
@@ -91,7 +93,7 @@ impl Connector {
         let resolver = Resolver::start(&config, clock, pace, look_up)?;
         let shared = SharedLimits::new(&config, cores.len())
             .with_seed(seed())
-            .with_tls(materials.destinations)
+            .with_tls(materials.destinations.clone())
             .with_stopwatch(shell::stopwatch);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
@@ -108,6 +110,7 @@ impl Connector {
             resolver: None,
             rejected: None,
             certificates: None,
+            materials: materials.clone(),
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let hands_over = shared.is_ordered() && cores.len() > 1;
@@ -200,6 +203,7 @@ impl Connector {
             placement: Arc::clone(&self.placement),
             listening: Arc::clone(&self.listening),
             clock: self.clock,
+            materials: self.materials.clone(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The manage port: a thread of its own with hyper on it. It reads what executors have published, and never waits for one.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -17,17 +18,19 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, Heade
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::MissedTickBehavior;
 
 use super::figures::Figures;
 use super::listen::{self, ListenError, Placement};
 use super::process::Sampler;
 use super::shell::Clock;
 use crate::admin::access::Asker;
+use crate::admin::history::{self, History};
 use crate::admin::router::{self, Request, Response};
-use crate::admin::view::{Facts, View};
+use crate::admin::view::{CertificateFacts, Facts, View};
 use crate::config::model::Manage as Settings;
 use crate::logging::{LogGuard, LogLevels, LostLines};
-use crate::metrics::stages::{Durations, Stages};
+use crate::tls::{Expiry, Materials};
 
 /// Connections at a time; further ones wait to be accepted.
 const MOST_CONNECTIONS: usize = 64;
@@ -48,11 +51,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// An executor that has published nothing for so long is not alive.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// Loads and lag are those of so long.
-const LOAD_EVERY: Duration = Duration::from_secs(5);
-
-/// The lag that is shown: that of the slowest records but a hundredth.
-const LAG_QUANTILE: f64 = 0.99;
+/// Loads are those of so many looks.
+const LOAD_LOOKS: u32 = 5;
 
 /// A pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -68,6 +68,8 @@ pub struct Sight {
     pub listening: Arc<AtomicBool>,
     /// The executors' clock.
     pub clock: Clock,
+    /// Own certificates.
+    pub materials: Materials,
 }
 
 /// Bound, and not served yet.
@@ -123,7 +125,7 @@ impl Bound {
                 lost,
                 levels,
                 sampler: RefCell::default(),
-                lag: RefCell::default(),
+                history: RefCell::default(),
             };
             tokio::task::LocalSet::new().block_on(&runtime, run(self.listeners, Rc::new(site), &stopped));
         })?;
@@ -158,41 +160,42 @@ struct Site {
     lost: LostLines,
     levels: LogLevels,
     sampler: RefCell<Sampler>,
-    lag: RefCell<Lag>,
-}
-
-/// The lag of the last seconds, from the difference of what was recorded.
-#[derive(Default)]
-struct Lag {
-    before: Durations,
-    nanos: Option<u64>,
+    history: RefCell<History>,
 }
 
 impl Site {
-    /// Takes loads and lag anew, over the time since the last call.
-    fn sample(&self) {
-        self.sampler.borrow_mut().sample();
-        let mut all = Stages::default();
-        self.sight.figures.read().iter().for_each(|snapshot| all.add(&snapshot.stages));
-        let mut lag = self.lag.borrow_mut();
-        let lately = all.lag.since(&lag.before);
-        lag.nanos = (lately.count() > 0).then(|| lately.quantile(LAG_QUANTILE));
-        lag.before = all.lag;
+    /// Adds what happened since the last look.
+    fn look(&self) {
+        self.history.borrow_mut().look(self.sight.clock.now(), &self.sight.figures.read());
+    }
+
+    fn certificates(&self, now: u64) -> Vec<CertificateFacts> {
+        let materials = &self.sight.materials;
+        let of =
+            |place: String, expiry: Option<Expiry>| Some(CertificateFacts { place, days_left: expiry?.days_left(now) });
+        let service = materials.service.iter().filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
+        let destinations = materials.destinations.iter().flatten();
+        let destinations =
+            destinations.filter_map(|handle| of(format!("destinations.{}", handle.name()), handle.expiry()));
+        service.chain(destinations).collect()
     }
 
     fn view(&self) -> View {
-        let now = self.sight.clock.monotonic();
+        let now = self.sight.clock.now();
+        let lag = self.history.borrow().lag();
         let executors = self.sight.figures.read();
         View {
             facts: Arc::clone(&self.facts),
             // One that drains may have ended, as it should.
-            is_alive: executors.iter().all(|it| it.is_draining || now.since(it.taken) <= ALIVE),
+            is_alive: executors.iter().all(|it| it.is_draining || now.monotonic.since(it.taken) <= ALIVE),
             is_listening: self.sight.listening.load(Ordering::Acquire),
             process: self.sampler.borrow().read(),
-            uptime: Duration::from_nanos(now.as_nanos()),
+            uptime: Duration::from_nanos(now.monotonic.as_nanos()),
             not_allowed: self.sight.placement.not_allowed(),
             lost_lines: [self.lost.dropped(), self.lost.refused()],
-            lag: self.lag.borrow().nanos.map(Duration::from_nanos),
+            lag: (lag.count > 0).then(|| Duration::from_nanos(lag.p99)),
+            certificates: self.certificates(now.unix_ms / 1000),
+            now,
             executors,
         }
     }
@@ -220,10 +223,10 @@ impl Site {
             body: &body,
             asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
         };
-        let answer = router::answer(
-            &asked,
-            router::Site { view: &self.view(), levels: &self.levels, token: self.token.as_deref() },
-        );
+        let view = self.view();
+        let history = self.history.borrow();
+        let site = router::Site { view: &view, history: &history, levels: &self.levels, token: self.token.as_deref() };
+        let answer = router::answer(&asked, site);
         if !asked.body.is_empty() && answer.status == 200 {
             tracing::info!(target: "server", "{peer} changed log levels on the manage port: they are {}", answer.body.trim_end());
         }
@@ -240,9 +243,15 @@ async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
         }
     }
     let sampling = async {
+        let mut steps = tokio::time::interval(history::STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut looks = 0..;
         loop {
-            site.sample();
-            tokio::time::sleep(LOAD_EVERY).await;
+            steps.tick().await;
+            if looks.next().is_some_and(|look: u32| look.is_multiple_of(LOAD_LOOKS)) {
+                site.sampler.borrow_mut().sample();
+            }
+            site.look();
         }
     };
     tokio::select! {
@@ -286,7 +295,11 @@ async fn serve(stream: tokio::net::TcpStream, peer: IpAddr, site: Rc<Site>) {
 }
 
 fn hyper_response(answer: Response) -> hyper::Response<Full<Bytes>> {
-    let mut response = hyper::Response::new(Full::new(Bytes::from(answer.body)));
+    let body = match answer.body {
+        Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    let mut response = hyper::Response::new(Full::new(body));
     *response.status_mut() =
         hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -295,7 +308,7 @@ fn hyper_response(answer: Response) -> hyper::Response<Full<Bytes>> {
     headers.insert(hyper::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.append(HeaderName::from_static(name), value);
         }
     }
     response
