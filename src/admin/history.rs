@@ -1,7 +1,7 @@
 //! What happened lately: one point a second for five minutes, and the latencies of the last seconds, out of the differences
 //! between what executors have published.
 //!
-//! Memory is bounded by [`POINTS`], and by four sums of all histograms (two [`MARKS`], the sum of now, and the difference):
+//! Memory is bounded by [`POINTS`], and by four sums of all histograms (two marks, the sum of now, and the difference):
 //! with D destinations at most 4 · (8 + D) · 30 KiB. Rates are those between two publications of each executor, so that it
 //! does not matter when a publication falls into a second. A second that was not looked at has a point without anything.
 
