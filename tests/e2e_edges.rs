@@ -19,6 +19,7 @@ use ringpost_load::proxy::{Corrupt, Ending, Faults, Link, ProxyHandle};
 use ringpost_load::record::RecordSpec;
 use ringpost_load::sink::{Behaviour, SinkHandle};
 use ringpost_load::source::SourceConfig;
+use support::neighbour::Beside;
 use support::network::{cut, down, ms, proxy, up};
 use support::oracle::Bounds;
 use support::*;
@@ -36,13 +37,13 @@ fn offsets(length: u64) -> Vec<u64> {
 }
 
 /// Ends the connection at each offset of what one record makes pass through `proxy`, in both directions.
-fn sweep(what: &str, connector: &mut Process, proxy: &ProxyHandle, sink: &SinkHandle, to: SocketAddr) {
+fn sweep(what: &str, beside: &mut Beside, proxy: &ProxyHandle, sink: &SinkHandle, to: SocketAddr) {
     let before = proxy.stats();
-    oracle::watched(one(1, to), &[sink]).finish(&[sink]);
+    let first = oracle::watched(one(1, to), &[sink]).finish(&[sink]);
     let passed = proxy.stats();
     let lengths = [passed.bytes_up - before.bytes_up, passed.bytes_down - before.bytes_down];
     let faults: [fn(Link) -> Faults; 2] = [up, down];
-    let (mut run, mut duplicates) = (1, 0);
+    let (mut run, mut duplicates, mut reports) = (1, 0, vec![first]);
     for (length, fault) in lengths.into_iter().zip(faults) {
         assert!(length > 0, "{what}: nothing passed");
         for offset in offsets(length) {
@@ -60,12 +61,11 @@ fn sweep(what: &str, connector: &mut Process, proxy: &ProxyHandle, sink: &SinkHa
             let again = sink.ledger().stats().duplicates - duplicates;
             duplicates += again;
             assert!(again < u64::from(report.ledger.entries[0].sent), "{what}, {offset}: {again} duplicates");
+            reports.push(report);
         }
     }
     eprintln!("{what}: {lengths:?} bytes, {} records, {duplicates} duplicates", run);
-    connector.stop();
-    oracle::reconcile_sinks(connector, &[sink]);
-    assert_eq!(oracle::totals(connector)["panics"], 0);
+    beside.check(what, &reports.iter().collect::<Vec<_>>(), &[sink]);
 }
 
 #[test]
@@ -73,18 +73,19 @@ fn any_byte_of_a_request_or_of_its_answer_may_be_the_last() {
     for protocol in PROTOCOLS {
         let sink = sink(Behaviour { body_bytes: 40, ..Behaviour::default() });
         let proxy = proxy(sink.addr());
-        let mut connector = Settings::to(protocol, &[proxy.addr()]).set("call-timeout: 500").start();
-        let to = connector.addr();
-        sweep(protocol, &mut connector, &proxy, &sink, to);
+        let settings = Settings::to(protocol, &[proxy.addr()]).set("call-timeout: 500");
+        let mut beside = Beside::start(settings, protocol);
+        let to = beside.connector.addr();
+        sweep(protocol, &mut beside, &proxy, &sink, to);
     }
 }
 
 #[test]
 fn any_byte_of_a_frame_or_of_its_ack_may_be_the_last() {
     let sink = sink(Behaviour::default());
-    let mut connector = Settings::to("HTTP_2", &[sink.addr()]).start();
-    let proxy = proxy(connector.addr());
-    sweep("XDR", &mut connector, &proxy, &sink, proxy.addr());
+    let mut beside = Beside::start(Settings::to("HTTP_2", &[sink.addr()]), "HTTP_2");
+    let proxy = proxy(beside.connector.addr());
+    sweep("XDR", &mut beside, &proxy, &sink, proxy.addr());
 }
 
 /// Only where a change has to be noticed: nothing in HTTP says that a body or a path is not the one that was sent.
@@ -98,38 +99,37 @@ fn changed_bytes_of_heads_and_frames_are_noticed() {
     for (protocol, offsets) in [("HTTP_1_1", 0..12), ("HTTP_2", 0..9)] {
         let sink = sink(Behaviour::default());
         let proxy = proxy(sink.addr());
-        let mut connector = Settings::to(protocol, &[proxy.addr()]).set("call-timeout: 500").start();
+        let settings = Settings::to(protocol, &[proxy.addr()]).set("call-timeout: 500");
+        let mut beside = Beside::start(settings, protocol);
         proxy.set(down(broken(offsets))).unwrap();
-        let run = oracle::watched(SourceConfig { window: 16, ..source(connector.addr(), 2, 500) }, &[&sink]);
+        let run = oracle::watched(SourceConfig { window: 16, ..source(beside.connector.addr(), 2, 500) }, &[&sink]);
         wait_until("the fault shows", LONG, || run.stats().temporary > 20);
         assert_eq!(run.stats().acked, 0, "{protocol}: no success is read out of rubbish");
         proxy.heal().unwrap();
         proxy.kill_connections(Ending::Reset);
-        run.finish(&[&sink]);
-        connector.stop();
+        let report = run.finish(&[&sink]);
+        beside.check(&format!("{protocol}, changed bytes"), &[&report], &[&sink]);
     }
     // Version and type of a frame: the connection is closed, and the record comes on the next one.
     let sink = sink(Behaviour::default());
-    let mut connector = Settings::to("HTTP_2", &[sink.addr()]).start();
-    let proxy = proxy(connector.addr());
+    let mut beside = Beside::start(Settings::to("HTTP_2", &[sink.addr()]), "HTTP_2");
+    let proxy = proxy(beside.connector.addr());
     proxy.set(up(broken(0..2))).unwrap();
     let run = oracle::watched(SourceConfig { window: 16, ..source(proxy.addr(), 2, 500) }, &[&sink]);
     wait_until("connections are closed", LONG, || run.stats().connections_lost > 4);
     assert_eq!(run.stats().acked, 0);
     proxy.heal().unwrap();
     let report = run.finish(&[&sink]);
-    connector.stop();
-    oracle::reconcile(&connector, &[&report], true);
-    assert!(oracle::totals(&connector)["framing_faults"] > 4);
+    beside.check("changed bytes of frames", &[&report], &[&sink]);
+    assert!(oracle::totals(&beside.connector)["framing_faults"] > 4);
 }
 
 #[test]
 fn a_peer_that_reads_no_acks_is_closed_and_holds_up_nobody() {
     let sink = sink(Behaviour::default());
-    let mut connector = Settings::to("HTTP_2", &[sink.addr()]).limit("ack-write-timeout: 1s").start();
-    let bounds = Bounds::before(&connector, 512 << 20);
-    let run = oracle::watched(SourceConfig { rate: Some(300.0), ..source(connector.addr(), 2, 1_500) }, &[&sink]);
-    let mut deaf = client(connector.addr());
+    let settings = Settings::to("HTTP_2", &[sink.addr()]).limit("ack-write-timeout: 1s");
+    let mut beside = Beside::start(settings, "HTTP_2");
+    let mut deaf = client(beside.connector.addr());
     socket2::SockRef::from(deaf.stream()).set_recv_buffer_size(4 << 10).unwrap();
     let started = Instant::now();
     // Acks of 30 bytes have to fill what two sockets hold.
@@ -140,12 +140,10 @@ fn a_peer_that_reads_no_acks_is_closed_and_holds_up_nobody() {
         sequence += 2_000;
     }
     assert!(closed, "{sequence} records without reading an ack");
-    connector.wait_log("it did not read its acks within limits.ack-write-timeout", LONG);
+    beside.connector.wait_log("it did not read its acks within limits.ack-write-timeout", LONG);
     eprintln!("closed after {} records, {:?}", sequence - (1 << 20), started.elapsed());
-    run.finish(&[&sink]);
     drop(deaf);
-    bounds.check(&connector, 8);
-    connector.stop();
+    beside.check_others("a peer that reads no acks");
 }
 
 #[test]

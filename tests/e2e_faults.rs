@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ringpost_load::sink::{Behaviour, Fault, Goodbye, SinkHandle};
 use ringpost_load::source::SourceConfig;
+use support::neighbour::Beside;
 use support::*;
 
 /// A steady stream, so that a fault meets records in every stage.
@@ -29,8 +30,8 @@ fn through(
     settings: impl Fn(Settings) -> Settings,
 ) -> ringpost_load::source::SourceReport {
     let sink = sink(Behaviour::default());
-    let mut connector = settings(Settings::to(protocol, &[sink.addr()])).start();
-    let run = oracle::watched(stream(connector.addr(), 3_000), &[&sink]);
+    let mut beside = Beside::start(settings(Settings::to(protocol, &[sink.addr()])), protocol);
+    let run = oracle::watched(stream(beside.connector.addr(), 3_000), &[&sink]);
     wait_until("records flow", LONG, || run.stats().acked > 300);
     sink.set_behaviour(fault.clone());
     wait_until("the fault shows", LONG, || run.stats().temporary > 20);
@@ -39,7 +40,7 @@ fn through(
     let codes = oracle::codes(&report);
     assert!(codes.iter().all(|(code, _)| [0, 11].contains(code)), "{protocol}, {fault:?}: {codes:?}");
     assert_eq!(report.connections_lost, 0, "XDR connections outlive the destination's faults");
-    connector.stop();
+    beside.check(&format!("{protocol}, {fault:?}"), &[&report], &[&sink]);
     report
 }
 
@@ -91,10 +92,11 @@ fn a_share_of_the_requests_meets_each_fault() {
             let behaviour =
                 Behaviour { fault: Some(fault), fault_probability: 0.02, body_bytes: 500, ..Behaviour::default() };
             let sink = sink(behaviour);
-            let mut connector = Settings::to(protocol, &[sink.addr()]).set("call-timeout: 300").start();
-            let run = oracle::watched(SourceConfig { window: 64, ..source(connector.addr(), 4, 1_000) }, &[&sink]);
-            run.finish(&[&sink]);
-            connector.stop();
+            let settings = Settings::to(protocol, &[sink.addr()]).set("call-timeout: 300");
+            let mut beside = Beside::start(settings, protocol);
+            let config = SourceConfig { window: 64, ..source(beside.connector.addr(), 4, 1_000) };
+            let report = oracle::watched(config, &[&sink]).finish(&[&sink]);
+            beside.check(&format!("{protocol}, a share of {fault:?}"), &[&report], &[&sink]);
         }
     }
 }
@@ -126,8 +128,8 @@ fn down_at_the_start_then_up() {
 fn down_under_load_then_back() {
     for protocol in PROTOCOLS {
         let sink = sink(Behaviour::latency(Duration::ZERO, Duration::from_millis(5)));
-        let mut connector = Settings::to(protocol, &[sink.addr()]).start();
-        let run = oracle::watched(stream(connector.addr(), by_length(6_000, 60_000)), &[&sink]);
+        let mut beside = Beside::start(Settings::to(protocol, &[sink.addr()]), protocol);
+        let run = oracle::watched(stream(beside.connector.addr(), by_length(6_000, 60_000)), &[&sink]);
         for round in 1..=2 {
             wait_delivered(&sink, round * 500);
             sink.down().unwrap();
@@ -138,7 +140,7 @@ fn down_under_load_then_back() {
         // Duplicates only of what was in flight when it went down: at most the windows of the connections, twice.
         assert!(sink.ledger().stats().duplicates <= 2 * 4 * 64, "{:?}", sink.ledger().stats());
         assert_eq!(report.connections_lost, 0);
-        connector.stop();
+        beside.check(&format!("{protocol}, down and back"), &[&report], &[&sink]);
     }
 }
 
@@ -153,9 +155,9 @@ fn connections_that_end_after_1_10_and_1000_requests_lose_nothing() {
                 }
                 let behaviour = Behaviour { requests_per_connection: Some(limit), goodbye, ..Behaviour::default() };
                 let sink = sink(behaviour);
-                let mut connector = Settings::to(protocol, &[sink.addr()]).start();
-                let run = oracle::watched(SourceConfig { window: 64, ..source(connector.addr(), 4, 3_000) }, &[&sink]);
-                let report = run.finish(&[&sink]);
+                let mut beside = Beside::start(Settings::to(protocol, &[sink.addr()]), protocol);
+                let config = SourceConfig { window: 64, ..source(beside.connector.addr(), 4, 3_000) };
+                let report = oracle::watched(config, &[&sink]).finish(&[&sink]);
                 let stats = sink.ledger().stats();
                 eprintln!(
                     "{protocol}, {goodbye:?} after {limit}: {:?}, {} connections, {} duplicates, acks {:?}",
@@ -169,7 +171,7 @@ fn connections_that_end_after_1_10_and_1000_requests_lose_nothing() {
                     // A record may meet two such ends in a row (it is retried once), no more.
                     assert!(report.acks_by_code[11] <= 300, "{protocol}, after {limit}: {:?}", oracle::codes(&report));
                 }
-                connector.stop();
+                beside.check(&format!("{protocol}, {goodbye:?} after {limit}"), &[&report], &[&sink]);
             }
         }
     }

@@ -61,7 +61,9 @@ pub struct Source {
     pub frame_bytes: u64,
     /// Bytes charged to the budget for its partial frame.
     pub charged: u64,
-    /// Since when the partial frame has had no new byte.
+    /// A TLS record has come in part: nothing of it can be taken in.
+    pub is_mid_record: bool,
+    /// Since when the partial frame, or the partial TLS record, has had no new byte.
     pub partial_since: Option<Time>,
     /// Its TLS handshake is not done.
     pub is_securing: bool,
@@ -95,6 +97,7 @@ impl Source {
             has_kept: false,
             frame_bytes: 0,
             charged: 0,
+            is_mid_record: false,
             partial_since: None,
             is_securing: false,
             stuck_since: None,

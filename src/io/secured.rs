@@ -13,6 +13,7 @@ use super::source::Written;
 use crate::delivery::engine::Engine;
 use crate::delivery::table::Key;
 use crate::time::{Now, Time};
+use crate::tls::edge::RecordEdge;
 use crate::tls::session::{Phase, Session};
 
 /// An output buffer above this is given back once it is written: an idle connection keeps next to nothing.
@@ -22,6 +23,7 @@ const KEEP_OUTPUT: usize = 4 << 10;
 #[derive(Debug)]
 pub struct Secured {
     session: Session,
+    edge: RecordEdge,
     output: Vec<u8>,
     written: usize,
     /// The peer closed, or TLS failed: nothing can be answered any more, and the server sends it again.
@@ -31,7 +33,7 @@ pub struct Secured {
 impl Secured {
     /// A connection that has just been accepted.
     pub fn new(session: Session) -> Secured {
-        Secured { session, output: Vec::new(), written: 0, is_over: false }
+        Secured { session, edge: RecordEdge::default(), output: Vec::new(), written: 0, is_over: false }
     }
 
     /// Whether nothing of a frame can have come yet.
@@ -56,8 +58,12 @@ impl Secured {
         let was_handshaking = self.is_handshaking();
         plain.clear();
         self.session.receive(bytes, |part| plain.extend_from_slice(part));
+        self.edge.pass(bytes);
         if was_handshaking && self.session.phase() == Phase::Open {
             engine.source_secured(key);
+        }
+        if self.session.phase() == Phase::Open {
+            engine.source_record_edge(key, self.edge.is_inside(), now.monotonic);
         }
         if !plain.is_empty() {
             engine.source_receive(key, plain, now);

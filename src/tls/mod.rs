@@ -9,6 +9,7 @@
 //! [`ServerTls::config`]) and keeps them for its life.
 
 pub mod certificate;
+pub mod edge;
 pub mod material;
 pub mod names;
 pub mod session;

@@ -7,8 +7,8 @@ use ringpost_load::sink::{Behaviour, SinkHandle};
 use ringpost_load::source::{SourceConfig, SourceReport};
 
 use super::network::ms;
-use super::oracle::{self, Noise, Watched};
-use super::{LONG, Settings, free_port, sink, wait_until};
+use super::oracle::{self, Allowance, Bounds, Noise, Watched};
+use super::{LONG, Process, Settings, free_port, sink, wait_until};
 
 /// Records before the disturbance, which say how long a record takes.
 const CALM: u64 = 60;
@@ -78,5 +78,54 @@ impl Neighbour {
     /// The destination, for [`oracle::reconcile_sinks`].
     pub fn sink(&self) -> &SinkHandle {
         &self.sink
+    }
+}
+
+/// `in-flight-bytes` of a connector beside which a neighbour is.
+const IN_FLIGHT: u64 = 32 << 20;
+
+/// Descriptors that connections to destinations may still have at the end.
+const KEPT: usize = 64;
+
+/// A connector with a neighbour beside what a test disturbs, and the oracle at the end.
+pub struct Beside {
+    pub connector: Process,
+    neighbour: Neighbour,
+    bounds: Bounds,
+}
+
+impl Beside {
+    #[track_caller]
+    pub fn start(settings: Settings, protocol: &str) -> Beside {
+        let settings = settings.executor(&format!("in-flight-bytes: {IN_FLIGHT}"));
+        let (settings, mut neighbour) = Neighbour::beside(settings, protocol);
+        let connector = settings.start();
+        let bounds = Bounds::before(&connector, IN_FLIGHT);
+        neighbour.start();
+        Beside { connector, neighbour, bounds }
+    }
+
+    /// G6 and G9, for records that no [`oracle::Watched`] sent; ends the connector.
+    #[track_caller]
+    pub fn check_others(&mut self, what: &str) -> [SourceReport; 2] {
+        let others = self.neighbour.check(what);
+        self.bounds.check(&self.connector, KEPT);
+        self.connector.stop();
+        assert_eq!(oracle::totals(&self.connector)["panics"], 0, "{what}");
+        others
+    }
+
+    /// All of the oracle, for all records that came, every one of them to all of `sinks`; ends the connector.
+    #[track_caller]
+    pub fn check(&mut self, what: &str, reports: &[&SourceReport], sinks: &[&SinkHandle]) {
+        let [calm, run] = self.check_others(what);
+        let reports: Vec<&SourceReport> = reports.iter().copied().chain([&calm, &run]).collect();
+        let xdr_faults = reports.iter().any(|report| report.connections_lost > 0);
+        oracle::reconcile(&self.connector, &reports, xdr_faults);
+        let all: Vec<&SinkHandle> = sinks.iter().copied().chain([self.neighbour.sink()]).collect();
+        oracle::reconcile_sinks(&self.connector, &all);
+        let mut allowance = Allowance::default();
+        allowance.explained(&self.connector, &reports);
+        allowance.check(sinks, oracle::totals(&self.connector)["retries"]);
     }
 }

@@ -442,8 +442,8 @@ impl Engine {
     fn after_frames(&mut self, key: Key, assembler: Assembler, end: End, received: usize, now: Time) {
         let held = assembler.held_bytes();
         let wanted = assembler.wanted_bytes();
-        let mid_frame = assembler.is_mid_frame();
         let Some(source) = self.sources.get_mut(key) else { return };
+        let mid_frame = assembler.is_mid_frame() || source.is_mid_record;
         source.assembler = Some(assembler);
         source.has_kept = matches!(end, End::NoRoom | End::WindowFull | End::LinkFull);
         let reserved = if wanted > RESERVE_ABOVE && source.charged >= wanted as u64 { wanted.max(held) } else { held };

@@ -196,6 +196,8 @@ pub struct Engine {
     /// XDR connections whose TLS handshake may not be done, the oldest first; ones that are done or gone leave when the list
     /// is full.
     securing: VecDeque<Key>,
+    /// Handshakes of them at a time.
+    most_handshakes: usize,
     /// Connections whose TLS handshake may not be done; ones that are done or over leave at the next tick.
     handshakes: Vec<Key>,
     /// Records in flight by deadline.

@@ -253,6 +253,7 @@ impl Engine {
             attempts: Table::default(),
             connections: Table::default(),
             securing: VecDeque::new(),
+            most_handshakes: super::sources::handshakes_at_once(shared.executors),
             handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),

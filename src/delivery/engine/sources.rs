@@ -27,8 +27,17 @@ pub enum Input {
     Gone,
 }
 
-/// TLS handshakes of XDR connections on one executor at a time.
-pub(super) const HANDSHAKES_AT_ONCE: usize = 512;
+/// TLS handshakes of XDR connections in the process at a time, divided over its executors: each may hold 128 KiB.
+const HANDSHAKES_AT_ONCE: usize = 256;
+
+/// The least of one executor: nodes that connect again after a restart come together.
+const LEAST_HANDSHAKES: usize = 8;
+
+/// One executor's part of them.
+pub(super) const fn handshakes_at_once(executors: usize) -> usize {
+    let part = HANDSHAKES_AT_ONCE / if executors == 0 { 1 } else { executors };
+    if part < LEAST_HANDSHAKES { LEAST_HANDSHAKES } else { part }
+}
 
 impl Engine {
     /// A connection was accepted on the listening port `port`. `None` when there is no place for it.
@@ -48,12 +57,13 @@ impl Engine {
         source.is_securing = true;
         source.is_tls = true;
         source.partial_since = Some(now);
-        if self.securing.len() >= HANDSHAKES_AT_ONCE {
+        let most = self.most_handshakes;
+        if self.securing.len() >= most {
             let sources = &self.sources;
             self.securing.retain(|key| sources.get(*key).is_some_and(|source| source.is_securing));
         }
         self.securing.push_back(key);
-        if self.securing.len() <= HANDSHAKES_AT_ONCE {
+        if self.securing.len() <= most {
             return;
         }
         let Some(oldest) = self.securing.pop_front() else { return };
@@ -62,7 +72,7 @@ impl Engine {
             && let Some(source) = self.sources.get(oldest)
         {
             tracing::warn!(target: "server",
-                "{}: connection closed: its TLS handshake was the oldest of more than {HANDSHAKES_AT_ONCE}; if these peers are not yours, see service.allowed-networks{}",
+                "{}: connection closed: its TLS handshake was the oldest of more than {most} on one executor; if these peers are not yours, see service.allowed-networks{}",
                 source.peer, more(left_out));
         }
         self.source_closed(oldest);
@@ -82,6 +92,18 @@ impl Engine {
     pub fn source_secured(&mut self, key: Key) {
         if let Some(source) = self.sources.get_mut(key) {
             source.is_securing = false;
+            source.partial_since = None;
+        }
+    }
+
+    /// What came last on the open TLS session ends inside a TLS record, or not; before [`Engine::source_receive`] of what it
+    /// held. A peer that stops there has the time of a partial frame, and holds as much.
+    pub fn source_record_edge(&mut self, key: Key, is_mid_record: bool, now: Time) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.is_mid_record = is_mid_record;
+        if is_mid_record {
+            source.partial_since = Some(now);
+        } else if !source.assembler.as_ref().is_some_and(Assembler::is_mid_frame) {
             source.partial_since = None;
         }
     }

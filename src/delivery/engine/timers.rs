@@ -220,17 +220,17 @@ impl Engine {
             let half = source.partial_since.filter(|since| is_reading && *since + partial <= now);
             let deaf = source.stuck_since.filter(|since| *since + stuck <= now);
             if half.is_some() || deaf.is_some() {
-                late.push((key, deaf.is_some(), source.is_securing, source.peer));
+                let is_mid_frame = source.assembler.as_ref().is_some_and(Assembler::is_mid_frame);
+                let what = match (deaf.is_some(), source.is_securing, is_mid_frame) {
+                    (true, ..) => "it did not read its acks within limits.ack-write-timeout",
+                    (false, true, _) => "its TLS handshake was not done within limits.partial-frame-timeout",
+                    (false, false, true) => "a frame was not completed within limits.partial-frame-timeout",
+                    (false, false, false) => "a TLS record was not completed within limits.partial-frame-timeout",
+                };
+                late.push((key, what, source.peer));
             }
         });
-        for (key, deaf, securing, peer) in late {
-            let why = if deaf {
-                "it did not read its acks within limits.ack-write-timeout"
-            } else if securing {
-                "its TLS handshake was not done within limits.partial-frame-timeout"
-            } else {
-                "a frame was not completed within limits.partial-frame-timeout"
-            };
+        for (key, why, peer) in late {
             if let Some(left_out) = self.limited.framing.allow(now) {
                 tracing::warn!(target: "server", "{peer}: connection closed: {why}{}", more(left_out));
             }
