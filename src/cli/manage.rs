@@ -40,8 +40,11 @@ impl ManageArgs {
             None => (self.url.clone(), token),
             Some(file) => {
                 let manage = manage_of(file)?;
-                let url =
-                    manage.addresses.first().zip(manage.ports.first()).map(|(address, port)| url(*address, *port));
+                let url = manage
+                    .addresses
+                    .first()
+                    .zip(manage.ports.first())
+                    .map(|(address, port)| url(*address, *port, manage.tls.is_some()));
                 (url.unwrap_or_else(|| URL.to_owned()), token.or(manage.token))
             }
         };
@@ -64,13 +67,14 @@ fn manage_of(file: &Path) -> Result<model::Manage, String> {
 }
 
 /// A port that listens on all addresses is asked on this machine.
-fn url(address: IpAddr, port: u16) -> String {
+fn url(address: IpAddr, port: u16, is_tls: bool) -> String {
     let address = match address {
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         other => other,
     };
-    format!("http://{}", SocketAddr::new(address, port))
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(address, port))
 }
 
 #[cfg(test)]
@@ -85,7 +89,8 @@ mod tests {
             ("10.1.2.3", "http://10.1.2.3:8902"),
             ("fd00::1", "http://[fd00::1]:8902"),
         ] {
-            assert_eq!(url(address.parse().unwrap(), 8902), expected);
+            assert_eq!(url(address.parse().unwrap(), 8902, false), expected);
+            assert_eq!(url(address.parse().unwrap(), 8902, true), expected.replacen("http", "https", 1));
         }
     }
 }

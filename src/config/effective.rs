@@ -98,6 +98,9 @@ fn service(page: &mut Page<'_>, config: &Config) {
         page.setting(2, &paths, "port", &list(manage.ports.iter().map(u16::to_string)), "");
         let token = if manage.token.is_some() { "***" } else { "null" };
         page.one(2, "service.manage", "# token", token);
+        if let Some(tls) = &manage.tls {
+            tls::of_manage(page, tls);
+        }
     }
     if service.allowed_networks.is_empty() {
         page.one(1, "service", "# allowed-networks", "all");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::context::Context;
 use super::model::{Manage, Secret};
 use super::view::View;
-use super::{service, value};
+use super::{service, tls, value};
 
 /// Bytes of a token's file, and of a token.
 pub const MAX_TOKEN_FILE: u64 = 4096;
@@ -33,7 +33,9 @@ pub fn read(context: &mut Context<'_>, view: &View<'_>, taken: &[(&[IpAddr], &[u
             section.fault(context, key, format!("{port} is a port for XDR, too; write another one"));
         }
     }
-    Some(Manage { addresses, ports, token: token(context, &section) })
+    let token = token(context, &section);
+    let tls = tls::manage(context, &section, (&addresses, &ports));
+    Some(Manage { addresses, ports, token, tls })
 }
 
 /// The first line of `token-file`.

@@ -148,7 +148,9 @@ pub fn load_manage(path: &Path) -> Result<Option<model::Manage>, Vec<Fault>> {
     let text = text.map_err(|message| refused(&name, None, message).faults)?;
     let outside = Outside { system: || Err(String::new()), ..Outside::REAL };
     let (config, faults) = read(&name, &text, UnknownKeys::Warn, outside);
-    let about = |fault: &Fault| fault.path == "service.manage" || fault.path.starts_with("service.manage.");
+    let is_tls = |path: &str| path.starts_with("service.manage.tls");
+    let is_of = |path: &str| path == "service.manage" || path.starts_with("service.manage.");
+    let about = |fault: &Fault| is_of(&fault.path) && !is_tls(&fault.path);
     match config {
         None => Err(faults.faults),
         Some(_) if faults.faults.iter().any(about) => Err(faults.faults.into_iter().filter(about).collect()),

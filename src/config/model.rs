@@ -67,6 +67,8 @@ pub struct Manage {
     pub ports: Vec<u16>,
     /// The content of `token-file`.
     pub token: Option<Secret>,
+    /// The ports speak TLS, with these addresses and ports in it.
+    pub tls: Option<ServiceTls>,
 }
 
 impl Service {

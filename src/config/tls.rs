@@ -1,4 +1,4 @@
-//! `service.tls` and `destinations.NAME.tls`: which files, and whether what they hold can be used.
+//! `service.tls`, `service.manage.tls` and `destinations.NAME.tls`: which files, and whether what they hold can be used.
 //!
 //! The settings are made here once, so that `check` finds what the start would: each fault stands at the key that names the
 //! file.
@@ -87,17 +87,37 @@ fn made(context: &mut Context<'_>, section: &View<'_>, tls: &DestinationTls, pro
 pub fn service(context: &mut Context<'_>, view: &View<'_>, clear: (&[IpAddr], &[u16])) -> Option<ServiceTls> {
     let entry = view.find("tls").filter(|entry| !entry.value.is_null())?;
     let section = View::of(context, entry, view.path_of("tls"));
-    let (addresses, ports) = listening(context, &section, clear);
+    let at = listening(context, &section, clear);
+    server(context, &section, at)
+}
+
+/// Reads `tls` of the manage port, which has these addresses and ports: with the section it speaks TLS only.
+pub fn manage(
+    context: &mut Context<'_>,
+    view: &View<'_>,
+    (addresses, ports): (&[IpAddr], &[u16]),
+) -> Option<ServiceTls> {
+    let entry = view.find("tls").filter(|entry| !entry.value.is_null())?;
+    let section = View::of(context, entry, view.path_of("tls"));
+    server(context, &section, (addresses.to_vec(), ports.to_vec()))
+}
+
+/// Of ports that are listened on.
+fn server(
+    context: &mut Context<'_>,
+    section: &View<'_>,
+    (addresses, ports): (Vec<IpAddr>, Vec<u16>),
+) -> Option<ServiceTls> {
     let mut places = Places::default();
     let before = context.count();
-    let key = key_files(context, &section, &mut places);
+    let key = key_files(context, section, &mut places);
     if key.is_none() && context.count() == before {
         let message = "missing, and clients have to see a certificate; write `key-store: { store-file: ..., store-password-file: ... }`, \
                        or `certificate-file` and `private-key-file`";
         section.fault(context, "key-store", message.to_owned());
     }
-    let trust = trust_file(context, &section, &mut places);
-    let offer = offer(context, &section);
+    let trust = trust_file(context, section, &mut places);
+    let offer = offer(context, section);
     let allowed_peer_names = section.list(context, "allowed-peer-names", value::text).unwrap_or_default();
     if let Some((view, key)) = places.trust.as_ref().filter(|_| section.find("allowed-peer-names").is_none()) {
         let message = "has no effect without `allowed-peer-names`: clients are not asked for a certificate; write the names \
@@ -106,8 +126,8 @@ pub fn service(context: &mut Context<'_>, view: &View<'_>, clear: (&[IpAddr], &[
     }
     let tls = ServiceTls { addresses, ports, key: key?, trust, allowed_peer_names, offer };
     match with_outside(context, |outside| settings::server(&tls, outside)) {
-        Ok(built) => remarks(context, &section, &places, &built.remarks, built.own.as_ref()),
-        Err(faults) => located(context, &section, &places, faults),
+        Ok(built) => remarks(context, section, &places, &built.remarks, built.own.as_ref()),
+        Err(faults) => located(context, section, &places, faults),
     }
     Some(tls)
 }

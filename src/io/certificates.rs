@@ -65,16 +65,9 @@ impl Certificates {
             system: System::default(),
             thread: None,
         };
-        if let Some(tls) = &config.service.tls {
-            let of = Of::Service(tls.clone());
-            let (files, built) = first(&of, &certificates.system)?;
-            if let Made::Server(built) = built {
-                let (expiry, own) = (built.expiry(), built.own.clone());
-                let handle = Arc::new(ServerTls::new("service.tls".to_owned(), built.config, expiry));
-                certificates.materials.service = Some(Arc::clone(&handle));
-                certificates.watched.push(Watched::new(of, Handle::Server(handle), files, own));
-            }
-        }
+        certificates.materials.service = certificates.server("service.tls", config.service.tls.as_ref())?;
+        let manage = config.service.manage.as_ref().and_then(|manage| manage.tls.as_ref());
+        certificates.materials.manage = certificates.server("service.manage.tls", manage)?;
         for destination in &config.destinations {
             let has_https = destination.urls.iter().any(|url| url.scheme == Scheme::Https);
             let tls = destination.tls.clone().unwrap_or_default();
@@ -95,7 +88,18 @@ impl Certificates {
         Ok(certificates)
     }
 
-    /// The handles, for the executors.
+    /// Of ports that are listened on, which log lines call `section`.
+    fn server(&mut self, section: &'static str, tls: Option<&ServiceTls>) -> Result<Option<Arc<ServerTls>>, String> {
+        let Some(tls) = tls else { return Ok(None) };
+        let of = Of::Server(section, tls.clone());
+        let (files, Made::Server(built)) = first(&of, &self.system)? else { return Ok(None) };
+        let (expiry, own) = (built.expiry(), built.own.clone());
+        let handle = Arc::new(ServerTls::new(section.to_owned(), built.config, expiry));
+        self.watched.push(Watched::new(of, Handle::Server(Arc::clone(&handle)), files, own));
+        Ok(Some(handle))
+    }
+
+    /// The handles, for the executors and the manage port.
     pub fn materials(&self) -> &Materials {
         &self.materials
     }
@@ -168,7 +172,7 @@ impl System {
 /// What settings are made of.
 #[derive(Debug)]
 enum Of {
-    Service(ServiceTls),
+    Server(&'static str, ServiceTls),
     Destination(String, DestinationTls, Protocol),
 }
 
@@ -176,7 +180,7 @@ enum Of {
 impl std::fmt::Display for Of {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Of::Service(_) => f.write_str("service.tls"),
+            Of::Server(section, _) => f.write_str(section),
             Of::Destination(name, ..) => write!(f, "destination {name}"),
         }
     }
@@ -207,7 +211,7 @@ impl Of {
     fn files(&self) -> Vec<PathBuf> {
         match self {
             // Without mutual TLS the trust store is not read.
-            Of::Service(tls) => {
+            Of::Server(_, tls) => {
                 let trust = tls.trust.as_ref().filter(|_| !tls.allowed_peer_names.is_empty());
                 settings::files_of(Some(&tls.key), trust)
             }
@@ -226,7 +230,7 @@ impl Of {
         let system = || system.get();
         let outside = Outside { file: &file, show: &show, system: &system };
         let made = match self {
-            Of::Service(tls) => settings::server(tls, outside).map(Made::Server),
+            Of::Server(_, tls) => settings::server(tls, outside).map(Made::Server),
             Of::Destination(_, tls, protocol) => settings::client(tls, *protocol, outside).map(Made::Client),
         };
         made.map_err(|faults| faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; also, "))

@@ -17,8 +17,11 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::MissedTickBehavior;
+use tokio_rustls::TlsAcceptor;
 
 use super::figures::Figures;
 use super::listen::{self, ListenError, Placement};
@@ -113,6 +116,7 @@ impl Bound {
     /// No thread.
     pub fn serve(self, sight: Sight, facts: Facts, log: &LogGuard) -> Result<Manage, ManageError> {
         let addresses = self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect::<Vec<_>>();
+        let scheme = if sight.materials.manage.is_some() { "https" } else { "http" };
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let (lost, levels) = (log.lost_lines(), log.levels());
@@ -130,7 +134,7 @@ impl Bound {
             tokio::task::LocalSet::new().block_on(&runtime, run(self.listeners, Rc::new(site), &stopped));
         })?;
         for address in addresses {
-            tracing::info!(target: "server", "metrics and health are on http://{address}/manage/rest/v1/prometheus");
+            tracing::info!(target: "server", "metrics and health are on {scheme}://{address}/manage/rest/v1/prometheus");
         }
         Ok(Manage { stop, thread: Some(thread) })
     }
@@ -173,7 +177,11 @@ impl Site {
         let materials = &self.sight.materials;
         let of =
             |place: String, expiry: Option<Expiry>| Some(CertificateFacts { place, days_left: expiry?.days_left(now) });
-        let service = materials.service.iter().filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
+        let service = materials
+            .service
+            .iter()
+            .chain(&materials.manage)
+            .filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
         let destinations = materials.destinations.iter().flatten();
         let destinations =
             destinations.filter_map(|handle| of(format!("destinations.{}", handle.name()), handle.expiry()));
@@ -267,7 +275,7 @@ async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<S
             Ok((stream, peer)) => {
                 let site = Rc::clone(&site);
                 tokio::task::spawn_local(async move {
-                    serve(stream, peer.ip(), site).await;
+                    accepted(stream, peer, site).await;
                     drop(place);
                 });
             }
@@ -276,8 +284,20 @@ async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<S
     }
 }
 
+/// One connection, in TLS if there is any.
+async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
+    let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site).await };
+    let acceptor = TlsAcceptor::from(tls.config());
+    match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, peer.ip(), site).await,
+        // Whoever may connect may do that as often as he likes.
+        Ok(Err(why)) => tracing::debug!(target: "server", "{peer}: manage port: TLS: {why}"),
+        Err(_) => tracing::debug!(target: "server", "{peer}: manage port: the TLS handshake took too long"),
+    }
+}
+
 /// One connection. What is wrong with it is its peer's affair.
-async fn serve(stream: tokio::net::TcpStream, peer: IpAddr, site: Rc<Site>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let site = Rc::clone(&site);
         async move { Ok::<_, Infallible>(hyper_response(site.answer(request, peer).await)) }

@@ -92,7 +92,7 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, String> {
         .map_err(|_| "is no name that a certificate can have; write a host name or an IP address".to_owned())
 }
 
-/// TLS of the ports on which XDR connects. Connections that are open keep the settings that they were opened with.
+/// TLS of ports that are listened on. Connections that are open keep the settings that they were opened with.
 #[derive(Debug)]
 pub struct ServerTls {
     name: String,
@@ -131,6 +131,8 @@ impl ServerTls {
 pub struct Materials {
     /// Of `service.tls`, if there is one.
     pub service: Option<Arc<ServerTls>>,
+    /// Of `service.manage.tls`, if there is one.
+    pub manage: Option<Arc<ServerTls>>,
     /// By index of the destination; there for each that has an `https` URL.
     pub destinations: Vec<Option<Arc<ClientTls>>>,
 }

@@ -6,6 +6,13 @@ use super::{Page, list, quoted};
 use crate::config::context::join;
 use crate::config::model::{DestinationTls, KeyFiles, Offer, ServiceTls, TrustFile};
 
+/// `service.manage.tls`: address and port are the manage section's.
+pub(super) fn of_manage(page: &mut Page<'_>, tls: &ServiceTls) {
+    let section = "service.manage.tls";
+    page.section(2, "tls");
+    of_server(page, (3, section), tls);
+}
+
 /// `service.tls`.
 pub(super) fn of_service(page: &mut Page<'_>, tls: &ServiceTls) {
     let section = "service.tls";
@@ -14,13 +21,17 @@ pub(super) fn of_service(page: &mut Page<'_>, tls: &ServiceTls) {
     page.one(2, section, "address", &list(addresses));
     let paths = [join(section, "port"), join(section, "ports")];
     page.setting(2, &paths, "port", &list(tls.ports.iter().map(u16::to_string)), "");
-    key_store(page, (2, section), &tls.key);
-    trust_store(page, (2, section), tls.trust.as_ref());
+    of_server(page, (2, section), tls);
+}
+
+fn of_server(page: &mut Page<'_>, (depth, section): (usize, &str), tls: &ServiceTls) {
+    key_store(page, (depth, section), &tls.key);
+    trust_store(page, (depth, section), tls.trust.as_ref());
     if !tls.allowed_peer_names.is_empty() {
         let names = tls.allowed_peer_names.iter().map(|name| text(name));
-        page.one(2, section, "allowed-peer-names", &list(names));
+        page.one(depth, section, "allowed-peer-names", &list(names));
     }
-    offer(page, (2, section), &tls.offer);
+    offer(page, (depth, section), &tls.offer);
 }
 
 /// `destinations.NAME.tls`.

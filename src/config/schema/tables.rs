@@ -120,9 +120,23 @@ static MANAGE: Section = Section {
         works("ports", List(&PORT), "Early spelling of `port`."),
         works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
         works("token-file", Text, "File whose first line is the token that opens every page to other machines."),
-        section("tls", &SERVICE_TLS, "TLS of this port.").later(
-            "take it out (this port speaks clear text so far), and bind it to 127.0.0.1 behind a proxy that speaks TLS",
-        ),
+        section("tls", &MANAGE_TLS, "The port speaks TLS, and nothing else."),
+    ],
+};
+
+static MANAGE_TLS: Section = Section {
+    path: "service.manage.tls",
+    short: None,
+    keys: &[
+        section("key-store", &STORE, "The server's certificate and private key."),
+        section("trust-store", &STORE, "Authorities of client certificates."),
+        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
+        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
+        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
+        works("private-key-file", Text, "The private key, when it is in a file of its own."),
+        works("key-password-file", Text, "File whose first line is the private key's password."),
+        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
     ],
 };
 

@@ -1,0 +1,142 @@
+//! Secrets are planted wherever a configuration, a request or a destination can have one; none is in any answer of the manage
+//! port, in the log at its most talkative, or in what `check` prints.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may fail loudly, helpers outside test functions included"
+)]
+
+mod support;
+
+use std::process::Command;
+
+use ringpost_load::sink::Behaviour;
+use support::manage::{BASE, ask, ask_raw, with_manage};
+use support::tls::{authority, file, pair};
+use support::*;
+
+const TOKEN: &str = "secret-token-0123456789";
+const GUESS: &str = "secret-guess-0123456789";
+
+/// Whatever is to be seen nowhere.
+const SECRETS: [&str; 8] = [
+    TOKEN,
+    GUESS,
+    "secret-in-query",
+    "secret-in-header",
+    "secret-in-file",
+    "secret-in-environment",
+    "secret-store-password",
+    "secret-of-destination",
+];
+
+#[track_caller]
+fn clean(what: &str, text: &str) {
+    for secret in SECRETS {
+        // The base64 of what stands behind a colon, as HTTP Basic has it, is caught by its owner's own text.
+        assert!(!text.contains(secret), "{what} shows {secret}: {text}");
+    }
+    assert!(!text.contains("PRIVATE KEY"), "{what}: {text}");
+}
+
+#[test]
+fn no_secret_is_in_any_answer_or_log_line() {
+    let authority = authority();
+    let dir = folder();
+    let token = file(&dir, "token", TOKEN);
+    let header = file(&dir, "header", "secret-in-file\n");
+    let own = pair(&authority);
+    let (certificate, key) = (file(&dir, "own.pem", &own.certificate), file(&dir, "own-key.pem", &own.key));
+    let password = file(&dir, "password", "secret-store-password\n");
+    // A destination that fails and tells a secret of its own, and one that nobody listens for.
+    let sink = sink(Behaviour { status: 500, ..Behaviour::default() });
+    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let (mut settings, manage) = with_manage(
+        Settings::to("HTTP_1_1", &[sink.addr(), dead]).level("trace"),
+        &format!(", token-file: {}", token.display()),
+    );
+    settings.destinations[0].urls = vec![
+        format!("http://{}/records?code=secret-in-query", sink.addr()),
+        format!("http://{dead}/r?sig=secret-in-query"),
+    ];
+    let settings = settings.set(&format!(
+        "headers: {{ x-fixed: secret-in-header, authorization: 'Bearer secret-in-header', x-file: {{ source: file, path: {} }}, \
+         x-env: {{ source: env, name: RINGPOST_TEST_SECRET }} }}",
+        header.display()
+    ));
+    let mut settings = settings.and("HTTP_1_1", &[dead]);
+    settings.destinations[1].urls = vec![format!("https://localhost:{}/x?code=secret-in-query", dead.port())];
+    // The other one is only probed, or nothing would be sent while it is down.
+    settings.routing = Some("{ mode: static-multi-destination, destinations: [ d0 ] }".to_owned());
+    let settings = settings.set(&format!(
+        "tls: {{ certificate-file: {}, private-key-file: {}, key-password-file: {} }}",
+        certificate.display(),
+        key.display(),
+        password.display()
+    ));
+    let mut connector = settings.spawn(|command| _ = command.env("RINGPOST_TEST_SECRET", "secret-in-environment"));
+    connector.wait_listening();
+    for sequence in 0..30 {
+        assert_eq!(one_record(connector.addr(), sequence), 11);
+    }
+    let basic = "Authorization: Basic b3BlcmF0b3I6c2VjcmV0LWd1ZXNzLTAxMjM0NTY3ODk=\r\n";
+    let headers =
+        ["", &format!("Authorization: Bearer {TOKEN}\r\n"), &format!("Authorization: Bearer {GUESS}\r\n"), basic];
+    let paths = [
+        "prometheus",
+        "metrics",
+        "health",
+        "ready?destinations=1",
+        "version",
+        "config",
+        "status",
+        "logging",
+        "nothing",
+    ];
+    let mut seen = 0;
+    for path in paths {
+        for header in headers {
+            let answer = ask(manage, &format!("{BASE}/{path}"), header);
+            clean(path, &format!("{}\n{}", answer.head, answer.body));
+            seen += usize::from(answer.status == 200 && answer.body.contains("/records"));
+        }
+    }
+    assert!(seen > 0, "pages that name URLs were among them");
+    clean("the page", &ask(manage, "/", "").body);
+    let odd = format!(
+        "PUT {BASE}/logging?{GUESS} HTTP/1.1\r\nHost: {manage}\r\nContent-Type: application/json\r\nContent-Length: 27\r\nConnection: close\r\n\r\n{{\"{GUESS}\":1}}"
+    );
+    let _ = ask_raw(manage, &odd);
+    connector.stop();
+    let log = connector.log();
+    assert!(log.contains("/records") && log.contains("DEBUG"), "the log was talkative: {log}");
+    clean("the log", &log);
+    clean("standard error", &connector.errors());
+    assert!(sink.ledger().stats().requests > 0, "they were sent");
+}
+
+#[test]
+fn check_and_its_faults_show_no_secret() {
+    let dir = folder();
+    file(&dir, "token", TOKEN);
+    let yaml = |urls: &str| {
+        format!(
+            "service:\n  port: 8901\n  manage: {{ port: 8902, token-file: token }}\ndestinations:\n  d:\n    urls: {urls}\n    \
+             headers: {{ x-fixed: secret-in-header }}\nformat: json\nrouting: {{ mode: static-multi-destination, destinations: [ d ] }}\n"
+        )
+    };
+    for (urls, code) in [
+        ("[ 'http://127.0.0.1:1/r?code=secret-in-query' ]", 0),
+        ("[ 'http://operator:secret-in-query@127.0.0.1:1/r' ]", 2),
+        ("[ 'http://127.0.0.1:1/r?code=secret-in-query', 'http://127.0.0.1:1/r?code=secret-in-query#x' ]", 2),
+    ] {
+        let path = file(&dir, "c.yml", &yaml(urls));
+        let output = Command::new(env!("CARGO_BIN_EXE_ringpost")).arg("check").arg("-f").arg(&path).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        clean("check", &text);
+    }
+}
