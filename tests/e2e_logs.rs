@@ -49,8 +49,16 @@ fn levels_change_while_it_runs_for_who_may() {
     assert_eq!(keys(&connector.log()), 0, "nothing has changed");
 
     assert_eq!(put(manage, "application/json; charset=utf-8", "", body).status, 200);
-    assert_eq!(one_record(connector.addr(), 3), 0);
+    // The digest and its Base64 of the official connector's documentation.
+    let mut frame = wire::Frame::new(3).key(wire::particle::STRING, b"a\nb");
+    frame.digest = *b"\xd8\x4a\x51\x8b\x23\x0c\x56\x13\x9f\xea\x75\x78\x5c\x1a\xff\x3c\x5a\x1f\x64\x16";
+    let mut client = client(connector.addr());
+    client.send_frame(&frame.bytes()).unwrap();
+    assert_eq!(client.read_ack().unwrap(), 0);
     wait_until("the key of the record is logged", LONG, || keys(&connector.log()) == 1);
+    let line = "record-parser - Write of test/demo/d84a518b230c56139fea75785c1aff3c5a1f6416, userKey=\"a\\nb\", \
+                digest=2EpRiyMMVhOf6nV4XBr/PFofZBY=, generation=1, lastUpdateTimeMs=1733842166171\n";
+    assert!(connector.log().contains(line), "{}", connector.log());
     assert_eq!(put(manage, "application/json", "", r#"{"record-parser": null}"#).status, 200);
     assert_eq!(one_record(connector.addr(), 4), 0);
     connector.stop();
@@ -94,6 +102,29 @@ fn a_full_disk_costs_lines_that_are_counted_and_no_record() {
         series(manage)["ringpost_log_lines_lost_total{where=\"file\"}"] > 100.0
     });
     assert!(connector.errors().contains("the log file: No space left on device"), "{}", connector.errors());
+    connector.signal(libc::SIGTERM);
+    assert_eq!(connector.wait_end(LONG).0, Some(0));
+}
+
+#[test]
+fn a_console_that_nobody_reads_costs_lines_that_are_counted_and_no_record() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]).level("debug"), "");
+    let folder = folder();
+    let text = settings.yaml(std::path::Path::new("unused"));
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("  file:")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(folder.join("ringpost.yml"), text).unwrap();
+    let (console, writer) = std::io::pipe().unwrap();
+    let mut connector = spawn_in(folder, settings.port, |command| _ = command.stderr(writer));
+    wait_until("it listens", LONG, || std::net::TcpStream::connect(connector.addr()).is_ok());
+    // A pipe holds 64 KiB, the queue 8,192 lines.
+    let report = oracle::watched(source(connector.addr(), 2, 20_000), &[&sink]).finish(&[&sink]);
+    assert_eq!(oracle::codes(&report), [(0, 20_000)]);
+    wait_until("lost lines are counted", LONG, || {
+        series(manage)["ringpost_log_lines_lost_total{where=\"queue\"}"] > 5_000.0
+    });
+    drop(console);
     connector.signal(libc::SIGTERM);
     assert_eq!(connector.wait_end(LONG).0, Some(0));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::ChangeRecord;
+use super::{ChangeRecord, UserKey};
 
 /// Namespace, set and digest of a record.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,39 @@ impl Display for Identity<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let set = self.set.unwrap_or(b"(no set)");
         write!(f, "{}/{}/{}", self.namespace.escape_ascii(), set.escape_ascii(), Hex(self.digest))
+    }
+}
+
+/// All that names a record and its version: what `record-parser` writes at debug, as far as the official connector does.
+#[derive(Debug, Clone, Copy)]
+pub struct Parsed<'a>(pub &'a ChangeRecord<'a>);
+
+impl Display for Parsed<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let record = self.0;
+        write!(f, "{:?} of {}, userKey=", record.operation, record.identity())?;
+        match record.user_key {
+            None => f.write_str("null")?,
+            Some(UserKey::Int(key)) => write!(f, "{key}")?,
+            Some(UserKey::Float(key)) => write!(f, "{key:?}")?,
+            Some(UserKey::Str(key)) => write!(f, "\"{}\"", key.escape_ascii())?,
+            Some(UserKey::Bytes(key)) => write!(f, "{}", Hex(key))?,
+        }
+        let digest = base64_simd::STANDARD.encode_to_string(record.digest);
+        write!(f, ", digest={digest}, generation={}", Or(record.generation))?;
+        write!(f, ", lastUpdateTimeMs={}", Or(record.lut_ms))
+    }
+}
+
+/// A number, or `null`.
+struct Or<T>(Option<T>);
+
+impl<T: Display> Display for Or<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match &self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("null"),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod identity;
 pub mod particle;
 
 pub use error::{AvroTypes, BinName, Fault, Place, RecordError};
-pub use identity::{Hex, Identity};
+pub use identity::{Hex, Identity, Parsed};
 pub use particle::{Particle, ParticleType};
 
 use crate::wire::epoch;

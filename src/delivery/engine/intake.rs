@@ -215,8 +215,7 @@ impl Engine {
     }
 
     fn judge_record(&mut self, origin: Origin, record: &ChangeRecord<'_>, now: Now) -> Verdict {
-        tracing::debug!(target: "record-parser", "{:?} of {}, generation {:?}, last update {:?} ms",
-            record.operation, record.identity(), record.generation, record.lut_ms);
+        tracing::debug!(target: "record-parser", "{}", record::Parsed(record));
         if let Origin::Source(_) = origin {
             self.recorder.arrived(record.lut_ms, now);
         }
