@@ -309,7 +309,7 @@ fn a_terminal_is_drawn_on_and_given_back() {
     let size = libc::winsize { ws_row: 30, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is a terminal's, and the size is read only.
     unsafe { libc::ioctl(terminal.ours.as_ref().unwrap().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-    terminal.wait_for("acks in all a second");
+    terminal.wait_for("latency (2 of 7)");
     check(&terminal, 40, 30);
     terminal.press(b"x");
     terminal.press(b"q");

@@ -28,6 +28,8 @@ pub struct Unit {
 pub struct Block {
     pub head: Vec<Line>,
     pub units: Vec<Unit>,
+    /// All of it in one line, for which there may be no more room.
+    pub brief: Option<Line>,
     /// Beyond the units.
     pub left_out: u64,
     pub nouns: (&'static str, &'static str),
@@ -40,8 +42,19 @@ impl Block {
         self.head.len() + self.units.iter().map(|unit| unit.lines.len()).sum::<usize>() + more
     }
 
+    /// Lines with which it shows one unit and that there are more; with fewer it takes one.
+    pub fn least(&self) -> usize {
+        self.height().min(self.head.len() + 2)
+    }
+
     /// At most so many lines.
     pub fn lines(mut self, height: usize) -> Vec<Line> {
+        if height < self.least() {
+            let (one, many) = self.nouns;
+            let text = format!("{} not shown", count(self.left_out + self.units.len() as u64, one, many));
+            let brief = self.brief.unwrap_or_else(|| Line::of(Style::Quiet, text));
+            return if height == 0 { Vec::new() } else { vec![brief] };
+        }
         let all = self.height() <= height;
         if !all {
             self.units.sort_by_key(|unit| !unit.is_bad);
@@ -58,11 +71,9 @@ impl Block {
             left -= 1;
         }
         if left > 0 {
-            lines.truncate(height.saturating_sub(1));
             let (one, many) = self.nouns;
             lines.push(Line::of(Style::Quiet, format!("  and {} more", count(left, one, many))));
         }
-        lines.truncate(height);
         lines
     }
 }
@@ -107,16 +118,18 @@ pub fn executors(status: &Status, columns: usize) -> Block {
     };
     let (title, lines) = lay_out(&titles, all.iter().map(row).collect(), columns);
     let mut head = vec![title];
+    let mean = all.iter().map(|one| one.busy).sum::<f64>() / all.len().max(1) as f64;
+    let bars = || bars(all.iter().map(|one| Some(one.busy)), 1.0);
+    let line = |text: String| Line::of(Style::Plain, text).and(Style::Good, bars()).cut(columns);
     if all.len() >= MANY_EXECUTORS {
-        let mean = all.iter().map(|one| one.busy).sum::<f64>() / all.len() as f64;
-        let text = format!("busy {} on average ", percent(mean));
-        let bars = bars(all.iter().map(|one| Some(one.busy)), 1.0);
-        head.push(Line::of(Style::Plain, text).and(Style::Good, bars).cut(columns));
+        head.push(line(format!("busy {} on average ", percent(mean))));
     }
+    let who = count(all.len() as u64, "executor", "executors");
+    let brief = Some(line(format!("{who}, busy {} on average ", percent(mean))));
     let is_bad = |one: &Executor| one.stalls > 0 || state_of(one).is_some_and(|(style, _)| style == Style::Bad);
     let unit = |(one, line): (&Executor, Line)| Unit { lines: vec![line], is_bad: is_bad(one) };
     let units = all.iter().zip(lines).map(unit).collect();
-    Block { head, units, left_out: 0, nouns: ("executor", "executors") }
+    Block { head, units, brief, left_out: 0, nouns: ("executor", "executors") }
 }
 
 fn state_of(one: &Executor) -> Option<(Style, String)> {
@@ -170,7 +183,7 @@ pub fn destinations(status: &Status, columns: usize, is_short: bool) -> Block {
     let mut lines = lines.into_iter();
     let unit = |(height, is_bad): (usize, bool)| Unit { lines: lines.by_ref().take(height).collect(), is_bad };
     let units = heights.into_iter().map(unit).collect();
-    Block { head: vec![title], units, left_out: 0, nouns: ("destination", "destinations") }
+    Block { head: vec![title], units, brief: None, left_out: 0, nouns: ("destination", "destinations") }
 }
 
 fn ill(one: &Destination) -> usize {
@@ -256,6 +269,7 @@ pub fn connections(status: &Status, columns: usize) -> Block {
     Block {
         head: vec![title],
         units,
+        brief: None,
         left_out: status.connections_left_out,
         nouns: ("XDR connection", "XDR connections"),
     }
@@ -273,5 +287,11 @@ pub fn certificates(status: &Status, columns: usize) -> Option<Block> {
     };
     let (title, lines) = lay_out(&titles, status.certificates.iter().map(row).collect(), columns);
     let units: Vec<Unit> = lines.into_iter().map(|line| Unit { lines: vec![line], is_bad: false }).collect();
-    (!units.is_empty()).then(|| Block { head: vec![title], units, left_out: 0, nouns: ("certificate", "certificates") })
+    (!units.is_empty()).then(|| Block {
+        head: vec![title],
+        units,
+        brief: None,
+        left_out: 0,
+        nouns: ("certificate", "certificates"),
+    })
 }

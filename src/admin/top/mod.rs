@@ -15,7 +15,7 @@ use blocks::Block;
 use notices::{Kind, Notice};
 pub use reading::Status;
 use table::{Column, Row, lay_out};
-use text::{Line, Style, amount, bars, bytes, count, flow, micros, percent, plain, rate, span, wrap};
+use text::{Line, Style, amount, bars, bytes, count, fill, flow, micros, percent, plain, rate, span, wrap};
 use unicode_width::UnicodeWidthStr;
 
 /// Seconds of the past that are drawn, and are to be asked for.
@@ -25,16 +25,22 @@ pub const HISTORY: usize = 60;
 const MOST_NOTICES: usize = 8;
 
 /// Stages that are shown where there is no room for all.
-const FEW_STAGES: usize = 3;
+const FEW_STAGES: usize = 2;
 
 /// A terminal with fewer rows gets less of everything: a line for each notice, no longest latencies.
 const HIGH: usize = 40;
+
+/// A narrow one needs two lines for a notice.
+const NARROW: usize = 60;
 
 /// Columns of a time with its unit.
 const TIME: usize = 7;
 
 /// What lists get of the room, beside each other: executors, destinations, connections, certificates.
 const WEIGHTS: [usize; 4] = [1, 2, 1, 1];
+
+/// Which of them does without first.
+const LEAST_FIRST: [usize; 4] = [3, 2, 0, 1];
 
 /// What is drawn on.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +83,8 @@ pub fn draw(status: Option<&Status>, silence: Option<&Silence>, foot: Option<&st
     lines.extend(notice_lines(&notices, silence.is_some(), screen));
     let foot_rows = usize::from(foot.is_some());
     if let Some(status) = status {
-        lines.extend(totals(status, columns));
-        lines.extend(answers(status, columns));
+        lines.extend(totals(status, screen));
+        lines.extend(answers(status, screen));
         lines.extend(stages(status, screen));
         let room = screen.rows.map(|rows| rows.saturating_sub(lines.len() + foot_rows));
         lines.extend(lists(status, columns, room));
@@ -122,7 +128,9 @@ fn header(status: &Status, columns: usize) -> Vec<Line> {
 
 /// Signs, titles and texts; the first one has all the room if it says why nothing else is there.
 fn notice_lines(notices: &[Notice], is_silent: bool, screen: Screen) -> Vec<Line> {
-    let most = screen.rows.map_or(usize::MAX, |rows| (rows / 6).clamp(1, MOST_NOTICES));
+    let height = 2 - usize::from(screen.is_low() && screen.columns >= NARROW);
+    let part = if screen.is_low() && height > 1 { 8 } else { 6 };
+    let most = screen.rows.map_or(usize::MAX, |rows| (rows / part).clamp(1, MOST_NOTICES));
     let shown = if notices.len() > most { most.saturating_sub(1).max(1) } else { notices.len() };
     let mut lines = Vec::new();
     for (place, notice) in notices.iter().take(shown).enumerate() {
@@ -131,11 +139,8 @@ fn notice_lines(notices: &[Notice], is_silent: bool, screen: Screen) -> Vec<Line
             Kind::Warn => ("▲ ", Style::Warn),
             Kind::Calm => ("● ", Style::Good),
         };
-        let height = if screen.rows.is_none() || (is_silent && place == 0) {
-            usize::MAX
-        } else {
-            2 - usize::from(screen.is_low())
-        };
+        let has_room = screen.rows.is_none() || (is_silent && place == 0);
+        let height = if has_room { usize::MAX } else { height };
         let whole = format!("{} {}", notice.title, notice.text);
         let mut left = notice.title.as_str();
         for (number, text) in wrap(&whole, screen.columns.saturating_sub(2), height).into_iter().enumerate() {
@@ -167,10 +172,12 @@ fn pair(name: &str, value: impl Into<String>) -> Line {
     Line::of(Style::Quiet, format!("{name} ")).and(Style::Plain, value)
 }
 
-fn totals(status: &Status, columns: usize) -> Vec<Line> {
+fn totals(status: &Status, screen: Screen) -> Vec<Line> {
+    let columns = screen.columns;
     let totals = &status.totals;
     let past = &status.history.records_per_s;
-    let past = past.get(past.len().saturating_sub(HISTORY)..).unwrap_or_default();
+    let seconds = if screen.is_low() { columns / 5 } else { HISTORY };
+    let past = past.get(past.len().saturating_sub(seconds)..).unwrap_or_default();
     let highest = past.iter().flatten().copied().fold(1.0, f64::max);
     let now = rate(past.last().copied().flatten());
     let mut first = Line::of(Style::Strong, format!("{now} records/s"));
@@ -200,11 +207,12 @@ fn totals(status: &Status, columns: usize) -> Vec<Line> {
         ("not allowed", totals.not_allowed),
     ];
     parts.extend(asides.iter().filter(|(_, value)| *value > 0).map(|(name, value)| pair(name, amount(*value))));
-    flow(parts, "   ", columns)
+    fill(parts, "   ", columns)
 }
 
 /// Acks by code: their number a second, and in all.
-fn answers(status: &Status, columns: usize) -> Vec<Line> {
+fn answers(status: &Status, screen: Screen) -> Vec<Line> {
+    let columns = screen.columns;
     let (all, past) = (&status.totals.acked, &status.history.acked);
     let rows = [
         ("● 0 delivered", Style::Good, all.done, &past.done),
@@ -223,7 +231,7 @@ fn answers(status: &Status, columns: usize) -> Vec<Line> {
         })
         .collect();
     let lines = flow(across, "   ", columns);
-    if lines.len() <= 2 {
+    if lines.len() <= 2 || screen.is_low() {
         return lines;
     }
     let titles = [Column::text("acks", 9), Column::number("in all", 9), Column::number("a second", 8)];
@@ -301,7 +309,7 @@ fn lists(status: &Status, columns: usize, room: Option<usize>) -> Vec<Line> {
         return full.into_iter().flat_map(|block| space().into_iter().chain(block.lines(usize::MAX))).collect();
     };
     let short = blocks(true);
-    let shares = share(&short.iter().map(Block::height).collect::<Vec<_>>(), room);
+    let shares = share(&short, room);
     let mut lines = Vec::new();
     for (block, rows) in short.into_iter().zip(shares) {
         lines.extend(block.lines(rows));
@@ -309,18 +317,29 @@ fn lists(status: &Status, columns: usize, room: Option<usize>) -> Vec<Line> {
     lines
 }
 
-/// What each gets of `room` rows, who wants so many: those that want little have it all, the others by their weights.
-fn share(wanted: &[usize], room: usize) -> Vec<usize> {
-    let mut shares = vec![0; wanted.len()];
-    let mut left = room;
-    while left > 0 && shares.iter().zip(wanted).any(|(share, wanted)| share < wanted) {
-        for ((share, wanted), weight) in shares.iter_mut().zip(wanted).zip(WEIGHTS) {
-            let more = weight.min(left).min(*wanted - *share);
-            *share += more;
-            left -= more;
+/// What each gets of `room` rows: those that want little have it all, the others by their weights; one that would get
+/// too few to show anything has one, and the rest goes to who can use it.
+fn share(blocks: &[Block], room: usize) -> Vec<usize> {
+    let mut most: Vec<usize> = blocks.iter().map(Block::height).collect();
+    loop {
+        let mut shares = vec![0; most.len()];
+        let mut left = room;
+        while left > 0 && shares.iter().zip(&most).any(|(share, most)| share < most) {
+            for ((share, most), weight) in shares.iter_mut().zip(&most).zip(WEIGHTS) {
+                let more = weight.min(left).min(*most - *share);
+                *share += more;
+                left -= more;
+            }
+        }
+        let short = LEAST_FIRST.into_iter().find(|place| {
+            let (share, least) = (shares.get(*place), blocks.get(*place).map(Block::least));
+            share.copied() > Some(1) && share.copied() < least
+        });
+        match short.and_then(|place| most.get_mut(place)) {
+            Some(most) => *most = 1,
+            None => return shares,
         }
     }
-    shares
 }
 
 #[cfg(test)]

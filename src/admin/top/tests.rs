@@ -138,8 +138,8 @@ fn all_is_there_at_80_by_24() {
         "
 Ringpost 0.1.0 · east-1 · running · up 6 min 40 s
 ● All is well. Nothing needs a look.
-12.0 k records/s  ▅█   in all 4.80 M   lag p99 14.0 ms
-in flight 730 of 32,768 (2.2 %)   bytes 8.00 MiB of 512 MiB (1.6 %)   retries 12
+12.0 k records/s  ▅█   in all 4.80 M   lag p99 14.0 ms   retries 12
+in flight 730 of 32,768 (2.2 %)   bytes 8.00 MiB of 512 MiB (1.6 %)
 ● 0 delivered 4.66 M (11.6 k/s)   ▲ 11 later 9,999 (7.3/s)
 ◆ 18 overloaded 0 (0/s)   ✕ 10 never 0 (0/s)
 latency  receive-wait   decode   encode  queue-wait  response  ack-wait    total
@@ -173,10 +173,9 @@ Ringpost 0.1.0 · east-1 · running
 up 6 min 40 s
 ● All is well. Nothing needs a look.
 12.0 k records/s  ▅█   in all 4.80 M
-lag p99 14.0 ms
+lag p99 14.0 ms   retries 12
 in flight 730 of 32,768 (2.2 %)
 bytes 8.00 MiB of 512 MiB (1.6 %)
-retries 12
 acks             in all  a second
 ● 0 delivered    4.66 M    11.6 k
 ▲ 11 later        9,999       7.3
@@ -203,6 +202,7 @@ orders-0  HTTP/2       ● 2 URLs        0
 2 XDR connections  records  in flight
 10.4.0.0:40000       800 k         12
 10.4.0.1:40001       800 k         12
+
 
 
 

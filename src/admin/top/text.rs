@@ -174,16 +174,27 @@ pub fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// Parts side by side, in as many lines as they need.
+/// Parts side by side in their order, in as many lines as they need.
 pub fn flow(parts: Vec<Line>, between: &str, columns: usize) -> Vec<Line> {
+    place(parts, between, columns, |lines| lines.saturating_sub(1))
+}
+
+/// As [`flow`], each in the first line that has room for it.
+pub fn fill(parts: Vec<Line>, between: &str, columns: usize) -> Vec<Line> {
+    place(parts, between, columns, |_| 0)
+}
+
+fn place(parts: Vec<Line>, between: &str, columns: usize, first: fn(usize) -> usize) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for part in parts {
-        match lines.last_mut() {
-            Some(line) if line.width() + between.width() + part.width() <= columns => {
+        let open = first(lines.len());
+        let fits = |line: &&mut Line| line.width() + between.width() + part.width() <= columns;
+        match lines.iter_mut().skip(open).find(fits) {
+            Some(line) => {
                 line.push(Style::Quiet, between);
                 line.append(part);
             }
-            _ => lines.push(part),
+            None => lines.push(part),
         }
     }
     lines
