@@ -142,8 +142,9 @@ fn who_has_the_token_sees_it_and_who_is_elsewhere_is_told() {
     assert_eq!(run(&["--url", &url]).0, Some(0), "this machine");
     // What is wrong elsewhere in the file is no affair of who only looks.
     let file = connector.folder.join("ringpost.yml");
-    let text =
-        std::fs::read_to_string(&file).unwrap().replace("executors:", "executors:\n  no-such-key: 1\n  stall: x");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("cores: 1\n", "cores: none\n  no-such-key: 1\n");
+    assert!(text.contains("no-such-key"), "{text}");
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     assert_eq!(run(&["-f", file]).0, Some(0), "{:?}", run(&["-f", file]));
