@@ -10,4 +10,5 @@ pub mod router;
 pub mod status;
 pub mod text;
 pub mod ticker;
+pub(crate) mod top;
 pub mod view;

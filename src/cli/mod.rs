@@ -5,6 +5,7 @@ pub mod demo;
 pub mod manage;
 pub mod run;
 pub mod schema;
+pub mod top;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,8 @@ pub const EXIT_STALLED: u8 = 70;
 #[derive(Debug, Parser)]
 #[command(name = "ringpost", version, arg_required_else_help = true, subcommand_required = true)]
 #[command(override_usage = "ringpost run -f FILE\n       ringpost -f FILE              the same\n       \
-                            ringpost check -f FILE\n       ringpost schema\n       ringpost demo")]
+                            ringpost check -f FILE\n       ringpost schema\n       ringpost demo\n       \
+                            ringpost top")]
 #[command(after_help = "Exit codes: 0 clean; 1 failed at run time, or ended by a second signal; \
                         2 configuration or usage; 70 a stalled executor.")]
 struct CommandLine {
@@ -43,7 +45,14 @@ enum Command {
     Schema,
     /// Show the whole connector at work between an embedded source and an embedded sink.
     Demo(DemoArgs),
+    /// Show a connector that runs: rates, latencies, destinations, and what needs a look.
+    #[command(after_help = TOP_HELP)]
+    Top(TopArgs),
 }
+
+const TOP_HELP: &str = "The figures come from the connector's manage port (service.manage). `q` or Ctrl-C leaves. Without a \
+                        terminal, as in `ringpost top | less`, one picture is printed with all that there is. Set NO_COLOR for \
+                        no colours.\n\nExit codes: 0 clean; 1 no figures for the one picture, or a terminal that cannot be used; 2 usage.";
 
 /// Arguments of `ringpost run`.
 #[derive(Debug, Clone, Args)]
@@ -105,6 +114,20 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
+/// Arguments of `ringpost top`.
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Which connector.
+    #[command(flatten)]
+    pub manage: manage::ManageArgs,
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub interval: u32,
+    /// Print one picture and end.
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// `--unknown-keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnknownKeysArg {
@@ -154,6 +177,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Check(args) }) => check::check(&args),
         Ok(CommandLine { command: Command::Schema }) => schema::schema(),
         Ok(CommandLine { command: Command::Demo(args) }) => demo::demo(args),
+        Ok(CommandLine { command: Command::Top(args) }) => top::top(&args),
         Err(error) => {
             // Standard output or error may be closed already; there is nobody left to tell.
             let _ = error.print();
