@@ -65,10 +65,11 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).unwrap();
 }
 
-fn start(folder: std::path::PathBuf, sink: SocketAddr) -> Process {
-    let port = free_port();
+/// A connector, and its manage port.
+fn start(folder: std::path::PathBuf, sink: SocketAddr) -> (Process, SocketAddr) {
+    let (port, manage) = (free_port(), free_port());
     let text = format!(
-        "service: {{ address: 127.0.0.1, tls: {{ port: {port}, address: 127.0.0.1, \
+        "service: {{ address: 127.0.0.1, manage: {{ port: {manage}, address: 127.0.0.1 }}, tls: {{ port: {port}, address: 127.0.0.1, \
          key-store: {{ store-file: own.pem, private-key-file: own.key, store-password-file: pass }} }} }}\n\
          destinations: {{ a: {{ urls: \"http://{sink}/\", protocol: HTTP_1_1 }} }}\n\
          routing: {{ mode: static-multi-destination, destinations: a }}\nformat: json\n\
@@ -78,7 +79,19 @@ fn start(folder: std::path::PathBuf, sink: SocketAddr) -> Process {
     write(&folder, "ringpost.yml", &text);
     let mut process = spawn_in(folder, port, |_| {});
     process.wait_listening();
-    process
+    (process, SocketAddr::from(([127, 0, 0, 1], manage)))
+}
+
+/// When the certificate that is in use expires, as the metrics say: seconds since 1970, and days.
+fn expiry(manage: SocketAddr) -> [f64; 2] {
+    let all = manage::series(manage);
+    ["timestamp_seconds", "days"]
+        .map(|unit| all[&format!("ringpost_certificate_expiry_{unit}{{place=\"service.tls\"}}")])
+}
+
+fn days_until(seconds: f64) -> f64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    ((seconds - now.as_secs_f64()) / 86_400.0).floor()
 }
 
 fn lines(process: &Process, part: &str) -> usize {
@@ -94,7 +107,7 @@ fn a_new_certificate_is_taken_while_connections_stay_open() {
     write(&folder, "own.pem", &own);
     write(&folder, "own.key", &key);
     write(&folder, "pass", PASSWORD);
-    let mut process = start(folder.clone(), sink.addr());
+    let (mut process, manage) = start(folder.clone(), sink.addr());
     let tunnels = [&before, &after].map(|authority| authority.source(process.port));
     let [old, new] = [tunnels[0].addr(), tunnels[1].addr()];
     let mut open = client(old);
@@ -105,6 +118,9 @@ fn a_new_certificate_is_taken_while_connections_stay_open() {
         "{}",
         process.log()
     );
+
+    let [seconds, days] = expiry(manage);
+    assert_eq!((seconds, days), (3_786_912_000.0, days_until(seconds)), "2090-01-01");
 
     // The certificate alone: one line, and everything as it was.
     let (own, key) = after.pair((2095, 1, 1));
@@ -119,6 +135,8 @@ fn a_new_certificate_is_taken_while_connections_stay_open() {
     write(&folder, "own.key", &key);
     process.wait_log("new connections use them", LONG);
     assert!(process.log().contains("2095-01-01 00:00:00 UTC"), "{}", process.log());
+    let [seconds, days] = expiry(manage);
+    assert_eq!((seconds, days), (3_944_678_400.0, days_until(seconds)), "2095-01-01");
     let mut third = client(new);
     third.send_frame(&frames(3, 1)).unwrap();
     assert_eq!(acks(&mut third, 1), [0]);
@@ -148,7 +166,10 @@ fn a_certificate_that_has_expired_is_an_error_line_and_no_refused_start() {
     write(&folder, "own.pem", &own);
     write(&folder, "own.key", &key);
     write(&folder, "pass", PASSWORD);
-    let mut process = start(folder, sink.addr());
+    let (mut process, manage) = start(folder, sink.addr());
+    let [seconds, days] = expiry(manage);
+    assert_eq!((seconds, days), (1_609_459_200.0, days_until(seconds)), "2021-01-01");
+    assert!(days < 0.0, "{days}");
     let log = process.log();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("expired at 2021-01-01 00:00:00 UTC")).collect();
     let [located, error] = said.as_slice() else { panic!("{log}") };

@@ -37,6 +37,17 @@ fn settled(manage: SocketAddr, expected: &[(String, u64)]) -> BTreeMap<String, f
     }
 }
 
+/// Those of which a test can say no number.
+fn series_without_a_count(all: &BTreeMap<String, f64>, cluster: &str, endpoint: &str) {
+    // Those by which the official dashboards find it.
+    assert_eq!(all[&format!("{PREFIX}jvm_gc_count{{{cluster}}}")], 0.0);
+    let failed_at = all[&format!("ringpost_url_last_error_timestamp_seconds{{{cluster}{endpoint}}}")];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 2.0 * LONG.as_secs_f64()..=now).contains(&failed_at), "{failed_at} is not a while ago: {now}");
+    let stalls = all.keys().filter(|name| name.starts_with("ringpost_executor_stalls_total{")).count();
+    assert_eq!(stalls, 2, "one for each executor");
+}
+
 #[test]
 fn every_figure_is_what_happened() {
     let behaviour = Behaviour { error_probability: 0.2, error_status: 503, ..Behaviour::default() };
@@ -88,6 +99,7 @@ fn every_figure_is_what_happened() {
     ];
     let all = settled(manage, &expected);
     assert!(all.keys().all(|name| name.contains(cluster)), "every series has the cluster's name");
+    series_without_a_count(&all, cluster, &endpoint);
     let json: serde_json::Value = serde_json::from_str(&ask(manage, &format!("{BASE}/metrics"), "").body).unwrap();
     for (name, value) in [
         ("requests-success", 2_000),
@@ -145,6 +157,8 @@ fn health_and_readiness_tell_a_dead_destination_and_a_stop_from_a_dead_process()
     let mut connector = settings.start();
     let status = |path: &str| ask(manage, path, "").status;
     wait_until("it is ready", LONG, || status("/ready") == 200);
+    let flags = || ["ringpost_healthy", "ringpost_ready"].map(|name| series(manage)[name]);
+    assert_eq!(flags(), [1.0, 1.0]);
     assert_eq!(status("/health"), 200);
     assert_eq!(status(&format!("{BASE}/ready?destinations=1")), 200, "URLs begin healthy");
     let mut client = client(connector.addr());

@@ -1,8 +1,9 @@
 //! The page for Prometheus: the official series under their names, and ours. docs/metrics.md lists them.
 
+use super::history::History;
 use super::outcomes::Outcomes;
 use super::text::{Exposition, Kind, Page};
-use super::view::View;
+use super::view::{CertificateFacts, View};
 use crate::metrics::Counters;
 use crate::metrics::snapshot::{EndpointFigures, Snapshot, UrlState};
 use crate::metrics::stages::{Durations, Stage};
@@ -14,8 +15,8 @@ const OFFICIAL: &str = "aerospike_esp_outbound_";
 const QUANTILES: [(&str, f64); 6] =
     [("0.5", 0.5), ("0.75", 0.75), ("0.95", 0.95), ("0.98", 0.98), ("0.99", 0.99), ("0.999", 0.999)];
 
-/// The page.
-pub fn render(view: &View, format: Exposition) -> String {
+/// The page; `history`: what was seen of the executors so far.
+pub fn render(view: &View, history: &History, format: Exposition) -> String {
     let common: Vec<(&str, &str)> =
         view.facts.cluster_name.iter().map(|name| ("cluster_name", name.as_str())).collect();
     let mut page = Page::new(format, &common);
@@ -25,8 +26,9 @@ pub fn render(view: &View, format: Exposition) -> String {
     process(&mut page, view);
     own(&mut page, view);
     counts(&mut page, view);
-    executors(&mut page, view);
+    executors(&mut page, view, history);
     endpoints(&mut page, view);
+    certificates(&mut page, view);
     histograms(&mut page, view);
     page.finish()
 }
@@ -114,6 +116,9 @@ fn official_process(page: &mut Page, view: &View) {
     gauge("files_open", "Open descriptors.", &[], process.descriptors.map(|count| count as f64));
     gauge("files_max", "Descriptors that there may be.", &[], process.max_descriptors.map(|count| count as f64));
     gauge("threads_count", "Threads.", &[("state", "runnable")], process.threads.map(|count| count as f64));
+    // The official dashboards look for connectors by this series.
+    gauge("gc_count", "Garbage collections: none, there is no collector.", &[], Some(0.0));
+    gauge("gc_time", "Milliseconds of them.", &[], Some(0.0));
 }
 
 fn process(page: &mut Page, view: &View) {
@@ -137,6 +142,10 @@ fn process(page: &mut Page, view: &View) {
 fn own(page: &mut Page, view: &View) {
     page.family("ringpost_build_info", Kind::Gauge, "1, with the version.");
     page.sample(&[("version", view.facts.version)], 1.0);
+    page.family("ringpost_healthy", Kind::Gauge, "1 while /health says so: every executor ticks.");
+    page.sample(&[], flag(view.is_alive));
+    page.family("ringpost_ready", Kind::Gauge, "1 while /ready says so: it listens, and every executor ticks.");
+    page.sample(&[], flag(view.is_open() && view.is_alive));
     page.family("ringpost_max_records_in_flight", Kind::Gauge, "service.max-concurrent-records.");
     page.sample(&[], view.facts.max_records as f64);
     page.family("ringpost_max_in_flight_bytes", Kind::Gauge, "executors.in-flight-bytes.");
@@ -238,7 +247,7 @@ fn counts(page: &mut Page, view: &View) {
     }
 }
 
-fn executors(page: &mut Page, view: &View) {
+fn executors(page: &mut Page, view: &View, history: &History) {
     type Figure = (&'static str, Kind, &'static str, fn(&Snapshot) -> f64);
     let figures: [Figure; 7] = [
         (
@@ -253,20 +262,23 @@ fn executors(page: &mut Page, view: &View) {
             it.in_flight_bytes as f64
         }),
         ("executor_xdr_connections", Kind::Gauge, "Open XDR connections.", |it| it.sources as f64),
-        ("executor_rejecting", Kind::Gauge, "1 while frames are answered 18.", |it| {
-            f64::from(u8::from(it.is_rejecting))
-        }),
+        ("executor_rejecting", Kind::Gauge, "1 while frames are answered 18.", |it| flag(it.is_rejecting)),
         ("executor_draining", Kind::Gauge, "1 while it takes no new frames, since the process is to end.", |it| {
-            f64::from(u8::from(it.is_draining))
+            flag(it.is_draining)
         }),
     ];
-    for (name, kind, help, of) in figures {
+    let mut each = |name: &str, kind: Kind, help: &str, of: &dyn Fn(usize, &Snapshot) -> f64| {
         page.family(&format!("ringpost_{name}"), kind, help);
         for (place, snapshot) in view.executors.iter().enumerate() {
             let core = view.facts.cores.get(place).map_or_else(String::new, usize::to_string);
-            page.sample(&[("executor", &place.to_string()), ("core", &core)], of(snapshot));
+            page.sample(&[("executor", &place.to_string()), ("core", &core)], of(place, snapshot));
         }
+    };
+    for (name, kind, help, of) in figures {
+        each(name, kind, help, &|_, snapshot| of(snapshot));
     }
+    let help = "Times that an executor published nothing for a second.";
+    each("executor_stalls_total", Kind::Counter, help, &|place, _| history.pace(place).stalls as f64);
 }
 
 fn endpoints(page: &mut Page, view: &View) {
@@ -291,6 +303,33 @@ fn endpoints(page: &mut Page, view: &View) {
             let labels = [("destination", destination), ("destination_endpoint", endpoint)];
             page.sample(&labels, sum_at(view, place, of) as f64);
         }
+    }
+    last_errors(page, view);
+}
+
+/// When each URL last failed. 0 if it did not, so that the series is there before it does.
+fn last_errors(page: &mut Page, view: &View) {
+    let help = "When a record or probe last failed at the URL, since 1970; 0 if none did.";
+    page.family("ringpost_url_last_error_timestamp_seconds", Kind::Gauge, help);
+    for (place, (destination, endpoint)) in view.facts.endpoints().enumerate() {
+        let of =
+            |snapshot: &std::sync::Arc<Snapshot>| snapshot.endpoints.get(place)?.last_error.as_ref().map(|it| it.0);
+        let last = view.executors.iter().filter_map(of).max();
+        // Whole seconds: two clocks are read for it, which differ by a millisecond now and then.
+        let at = last.map_or(0, |at| view.wall_ms(at) / 1000);
+        page.sample(&[("destination", destination), ("destination_endpoint", endpoint)], at as f64);
+    }
+}
+
+fn certificates(page: &mut Page, view: &View) {
+    type Figure = (&'static str, &'static str, fn(&CertificateFacts) -> f64);
+    let figures: [Figure; 2] = [
+        ("expiry_timestamp_seconds", "When an own certificate expires, since 1970.", |it| it.expires as f64),
+        ("expiry_days", "Whole days until then; negative when it has expired.", |it| it.days_left as f64),
+    ];
+    for (name, help, of) in figures {
+        page.family(&format!("ringpost_certificate_{name}"), Kind::Gauge, help);
+        view.certificates.iter().for_each(|it| page.sample(&[("place", &it.place)], of(it)));
     }
 }
 
@@ -359,3 +398,10 @@ fn histograms(page: &mut Page, view: &View) {
 fn seconds(nanos: f64) -> f64 {
     nanos / 1e9
 }
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+#[cfg(test)]
+mod tests;

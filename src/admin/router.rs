@@ -162,7 +162,7 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         Topic::Status => Response::json(200, &status::render(view, site.history, points(request.query))),
         Topic::Prometheus => {
             let format = Exposition::of(request.accept);
-            let body = prometheus::render(view, format);
+            let body = prometheus::render(view, site.history, format);
             Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body: body.into() }
         }
         Topic::Metrics => Response::json(200, &metrics_json::render(view)),
@@ -212,7 +212,6 @@ fn health(view: &View) -> Response {
 }
 
 fn ready(view: &View, query: &str) -> Response {
-    let draining = view.executors.iter().any(|snapshot| snapshot.is_draining);
     let asks_destinations = query.split('&').any(|pair| pair == "destinations=1");
     let unreachable: Vec<&str> = if asks_destinations {
         let all = view.facts.destinations.iter().enumerate();
@@ -220,7 +219,7 @@ fn ready(view: &View, query: &str) -> Response {
     } else {
         Vec::new()
     };
-    let reason = match (view.is_listening && !draining, view.is_alive, unreachable.is_empty()) {
+    let reason = match (view.is_open(), view.is_alive, unreachable.is_empty()) {
         (false, ..) => "not listening: it starts or stops".to_owned(),
         (true, false, _) => "an executor has not ticked for a second".to_owned(),
         (true, true, false) => format!("no healthy URL: {}", unreachable.join(", ")),

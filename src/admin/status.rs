@@ -9,7 +9,6 @@ use super::view::{DestinationFacts, View};
 use crate::metrics::Counters;
 use crate::metrics::snapshot::{EndpointFigures, SourceFigures, UrlState};
 use crate::metrics::stages::Stage;
-use crate::time::Time;
 
 /// XDR connections that are shown one by one, those with most records; of further ones there is only the number.
 pub const SHOWN_CONNECTIONS: usize = 256;
@@ -17,14 +16,13 @@ pub const SHOWN_CONNECTIONS: usize = 256;
 /// The object; `points`: how many seconds of the past there are to be in it at most, `None`: no history.
 pub fn render(view: &View, history: &History, points: Option<usize>) -> Value {
     let (shown, left_out) = connections(view);
-    let is_draining = view.executors.iter().any(|snapshot| snapshot.is_draining);
     let mut status = json!({
         "version": view.facts.version,
         "cluster_name": view.facts.cluster_name,
         "now_ms": view.now.unix_ms,
         "started_ms": (view.facts.started * 1000.0) as u64,
         "uptime_s": view.uptime.as_secs(),
-        "state": if is_draining || !view.is_listening { "draining" } else { "running" },
+        "state": if view.is_open() { "running" } else { "draining" },
         "totals": totals(view, history),
         "stages": stages(history),
         "lag_ms": view.lag.map(|lag| milliseconds(lag.as_secs_f64())),
@@ -169,7 +167,7 @@ fn url(view: &View, facts: &DestinationFacts, place: usize, text: &str) -> Value
         "error": sum(|it| it.error),
         "probes_passed": sum(|it| it.probes_passed),
         "probes_failed": sum(|it| it.probes_failed),
-        "last_error": last.map(|(at, text)| json!({ "at_ms": wall_ms(view, *at), "text": text })),
+        "last_error": last.map(|(at, text)| json!({ "at_ms": view.wall_ms(*at), "text": text })),
     })
 }
 
@@ -191,11 +189,6 @@ const fn state_name(state: UrlState) -> &'static str {
     }
 }
 
-/// A time of the executors' clock, in milliseconds since 1970.
-fn wall_ms(view: &View, at: Time) -> u64 {
-    view.now.unix_ms.saturating_sub(view.now.monotonic.since(at).as_millis() as u64)
-}
-
 /// XDR connections, and how many more there are.
 fn connections(view: &View) -> (Vec<Value>, u64) {
     let of = |(index, snapshot): (usize, &'_ std::sync::Arc<crate::metrics::snapshot::Snapshot>)| {
@@ -215,7 +208,7 @@ fn connections(view: &View) -> (Vec<Value>, u64) {
             "records": source.records,
             "in_flight": source.in_flight,
             "paused": source.is_paused,
-            "opened_ms": wall_ms(view, source.opened),
+            "opened_ms": view.wall_ms(source.opened),
         })
     };
     (all.iter().map(show).collect(), left_out)

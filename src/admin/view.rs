@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::model::{Config, Url};
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::stages::Stages;
-use crate::time::Now;
+use crate::time::{Now, Time};
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct CertificateFacts {
     pub place: String,
     /// Whole days until it expires; negative when it has.
     pub days_left: i64,
+    /// When it expires, in seconds since 1970.
+    pub expires: u64,
 }
 
 impl Facts {
@@ -165,6 +167,16 @@ impl View {
     /// The sum of a count over the executors.
     pub fn sum(&self, of: impl Fn(&Snapshot) -> u64) -> u64 {
         self.executors.iter().map(|snapshot| of(snapshot)).sum()
+    }
+
+    /// It listens, and takes new frames: not before the start, and not while it drains.
+    pub fn is_open(&self) -> bool {
+        self.is_listening && !self.executors.iter().any(|snapshot| snapshot.is_draining)
+    }
+
+    /// A time of the executors' clock, in milliseconds since 1970.
+    pub fn wall_ms(&self, at: Time) -> u64 {
+        self.now.unix_ms.saturating_sub(self.now.monotonic.since(at).as_millis() as u64)
     }
 
     /// Where the time of all executors' records went.

@@ -175,13 +175,12 @@ impl Site {
 
     fn certificates(&self, now: u64) -> Vec<CertificateFacts> {
         let materials = &self.sight.materials;
-        let of =
-            |place: String, expiry: Option<Expiry>| Some(CertificateFacts { place, days_left: expiry?.days_left(now) });
-        let service = materials
-            .service
-            .iter()
-            .chain(&materials.manage)
-            .filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
+        let of = |place: String, expiry: Option<Expiry>| {
+            let expiry = expiry?;
+            Some(CertificateFacts { place, days_left: expiry.days_left(now), expires: expiry.0 })
+        };
+        let service = materials.service.iter().chain(&materials.manage);
+        let service = service.filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
         let destinations = materials.destinations.iter().flatten();
         let destinations =
             destinations.filter_map(|handle| of(format!("destinations.{}", handle.name()), handle.expiry()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::super::view::{CertificateFacts, Facts, Process};
 use super::*;
 use crate::metrics::snapshot::{DestinationFigures, PoolCounts, Snapshot};
-use crate::time::Now;
+use crate::time::{Now, Time};
 
 const EVIL: &str = "a\"b\\c</script><img src=x>\u{7}é";
 
@@ -34,7 +34,7 @@ fn view(executors: Vec<Snapshot>) -> View {
         executors: executors.into_iter().map(Arc::new).collect(),
         process: Process::default(),
         now: Now { monotonic: at(60_000), unix_ms: 1_700_000_060_500 },
-        certificates: vec![CertificateFacts { place: "service.tls".to_owned(), days_left: -2 }],
+        certificates: vec![CertificateFacts { place: "service.tls".to_owned(), days_left: -2, expires: 0 }],
         uptime: Duration::from_secs(60),
         is_alive: true,
         is_listening: true,
