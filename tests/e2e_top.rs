@@ -185,6 +185,10 @@ fn settings_of(terminal: &OwnedFd) -> String {
 
 impl Terminal {
     fn start(columns: u16, rows: u16, arguments: &[&str]) -> Terminal {
+        Terminal::start_with(columns, rows, command(arguments))
+    }
+
+    fn start_with(columns: u16, rows: u16, mut command: Command) -> Terminal {
         let (mut ours, mut theirs) = (0, 0);
         let mut size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: openpty fills in two descriptors that nobody else has.
@@ -195,7 +199,6 @@ impl Terminal {
             (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs))
         };
         let before = settings_of(&theirs);
-        let mut command = command(arguments);
         let end = || Stdio::from(theirs.try_clone().unwrap());
         command.stdin(end()).stdout(end()).stderr(end());
         // SAFETY: these are safe to call between fork and exec. The terminal becomes the child's own.
@@ -336,10 +339,16 @@ fn a_terminal_is_drawn_on_and_given_back() {
     drop(terminal.ours.take());
     wait_until("it ends", LONG, || terminal.child.try_wait().unwrap().is_some());
 
-    let mut terminal = Terminal::start(80, 24, &["--once", "--url", &url]);
-    wait_until("it ends", LONG, || terminal.child.try_wait().unwrap().is_some());
-    wait_until("it is drawn", LONG, || terminal.text().contains("XDR connections"));
-    assert!(!terminal.text().contains("\u{1b}[?1049h"), "one picture is no screen of its own: {}", terminal.text());
+    // One picture is no screen of its own, and may have colours.
+    for (no_colour, has_escapes) in [("", true), ("1", false)] {
+        let mut command = command(&["--once", "--url", &url]);
+        command.env("NO_COLOR", no_colour);
+        let mut terminal = Terminal::start_with(80, 24, command);
+        wait_until("it ends", LONG, || terminal.child.try_wait().unwrap().is_some());
+        wait_until("it is drawn", LONG, || terminal.text().contains("XDR connections"));
+        let text = terminal.text();
+        assert_eq!((text.contains("\u{1b}[1m"), text.contains("\u{1b}[?")), (has_escapes, false), "{text}");
+    }
     connector.stop();
 }
 

@@ -61,6 +61,7 @@ pub struct ByCode<T> {
     pub overload: T,
 }
 
+/// Since the start, and in flight now.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Totals {
@@ -83,6 +84,7 @@ pub struct Totals {
     pub executors_rejecting: u64,
 }
 
+/// Latencies of the last 5 to 10 seconds, in microseconds.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Stage {
@@ -94,6 +96,7 @@ pub struct Stage {
     pub max_us: f64,
 }
 
+/// A thread of the connector.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Executor {
@@ -112,6 +115,7 @@ pub struct Executor {
     pub draining: bool,
 }
 
+/// A destination; times in microseconds.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Destination {
@@ -125,6 +129,7 @@ pub struct Destination {
     pub urls: Vec<Url>,
 }
 
+/// What all executors together know of a URL.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Url {
@@ -140,11 +145,13 @@ pub struct Url {
 }
 
 impl Url {
+    /// Whether every executor finds it so.
     pub fn is_healthy(&self) -> bool {
         self.state.0 == "healthy"
     }
 }
 
+/// Connections to it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Pool {
@@ -152,6 +159,7 @@ pub struct Pool {
     pub limit: u64,
 }
 
+/// What went wrong last.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Failure {
@@ -159,6 +167,7 @@ pub struct Failure {
     pub text: Text,
 }
 
+/// From an Aerospike node.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Connection {
@@ -172,6 +181,7 @@ pub struct Connection {
     pub opened_ms: u64,
 }
 
+/// One of the connector's own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Certificate {

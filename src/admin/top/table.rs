@@ -20,10 +20,12 @@ pub struct Column {
 }
 
 impl Column {
+    /// Of words.
     pub fn text(title: impl Into<String>, interest: u8) -> Column {
         Column { title: title.into(), is_number: false, interest }
     }
 
+    /// Of numbers.
     pub fn number(title: impl Into<String>, interest: u8) -> Column {
         Column { is_number: true, ..Column::text(title, interest) }
     }

@@ -259,6 +259,60 @@ fn what_needs_a_look_stands_first_and_says_why() {
     assert_eq!(notices::of(&read(&edge)), [calm]);
 }
 
+/// The rules stand in the page's script and here; whoever changes one changes the other.
+#[test]
+fn the_page_has_the_same_rules() {
+    let page = include_str!("../page/index.html");
+    let (_, rules) = page.split_once("\nfunction notices(").unwrap();
+    let (rules, _) = rules.split_once("\n}\n").unwrap();
+    assert_eq!(rules.matches(" add(").count() + rules.matches(")add(").count(), 10, "{rules}");
+    for part in [
+        "totals.permanent_share_1m > .01",
+        "totals.executors_rejecting > 0",
+        "one.heartbeat_age_ms > 1500 && !one.draining",
+        "!executors.some(one => one.draining) && totals.in_flight > totals.in_flight_limit * .8",
+        "totals.in_flight_bytes > totals.in_flight_bytes_limit * .8",
+        "one.days_left < 30",
+        "one.days_left < 7 ? 'bad' : 'warn'",
+        "totals.log_lines_dropped > 0",
+        "totals.log_lines_refused > 0",
+        "status.state === 'draining'",
+        "url.state !== 'healthy'",
+    ] {
+        assert!(rules.contains(part), "{part}: {rules}");
+    }
+    let mut all = trouble();
+    all["totals"]["in_flight_bytes"] = json!(500 << 20);
+    all["executors"].as_array_mut().unwrap().iter_mut().for_each(|one| one["draining"] = json!(false));
+    let ours: Vec<String> =
+        notices::of(&read(&all)).into_iter().map(|one| format!("{} {}", one.title, one.text)).collect();
+    for words in [
+        "It stops.",
+        "No new frames are taken; what is in flight may finish.",
+        " of the last minute’s records were answered 10.",
+        "The server will not send them again. Look at the last reasons of destinations, at permanent-status-codes and at content-errors.",
+        " 18 for want of room.",
+        "Destinations take less than comes in, or max-concurrent-records is too small.",
+        "no URL is healthy.",
+        " URLs are not healthy.",
+        "Last reason, ",
+        " given no sign for a second: ",
+        "Its core may be taken by another process.",
+        " of max-concurrent-records are in flight.",
+        " of in-flight-bytes are in use.",
+        "The certificate of ",
+        " has expired.",
+        " expires in ",
+        "left out,",
+        "since they came faster than they can be written.",
+        "refused by the log file or console:",
+        "a full disk, or nobody reads.",
+    ] {
+        assert!(rules.contains(words), "{words:?} is not on the page");
+        assert!(ours.iter().any(|one| one.contains(words)), "{words:?} is not in {ours:#?}");
+    }
+}
+
 #[test]
 fn trouble_is_drawn_before_what_is_well() {
     let drawn = picture(&trouble(), 100, Some(36));

@@ -54,24 +54,29 @@ impl Style {
 pub struct Line(Vec<(Style, String)>);
 
 impl Line {
+    /// One part.
     pub fn of(style: Style, text: impl Into<String>) -> Line {
         Line(vec![(style, text.into())])
     }
 
+    /// With one part more.
     #[must_use]
     pub fn and(mut self, style: Style, text: impl Into<String>) -> Line {
         self.0.push((style, text.into()));
         self
     }
 
+    /// Adds a part.
     pub fn push(&mut self, style: Style, text: impl Into<String>) {
         self.0.push((style, text.into()));
     }
 
+    /// Adds the parts of another line.
     pub fn append(&mut self, other: Line) {
         self.0.extend(other.0);
     }
 
+    /// In columns.
     pub fn width(&self) -> usize {
         self.0.iter().map(|(_, text)| text.width()).sum()
     }
