@@ -34,7 +34,7 @@ OTHER_CONDITIONS = set()
 # What fires with this load, in our rules and in Aerospike's.
 FIRING = {'RingpostRecordsGivenUp', 'RingpostCertificateExpires', 'AerospikeConnectorErrors'}
 # What fires or not, as the machine and the source's clock have it.
-MAYBE = {'RingpostLag', 'RingpostLagGrows', 'RingpostSlow', 'RingpostNearItsRoom', 'AerospikeConnectorLag',
+MAYBE = {'RingpostExecutorStalled', 'RingpostLag', 'RingpostLagGrows', 'RingpostSlow', 'RingpostNearItsRoom', 'AerospikeConnectorLag',
          'AerospikeConnectorJvmProcessCPU', 'AerospikeConnectorJvmSystemCPU'}
 
 # What promtool has to say of our names: those of the official connector, and days, which people read more easily than seconds.
@@ -178,8 +178,8 @@ format: {{ mode: flat-json, metadata-key: metadata }}
         self.process = spawn([binary, 'run', '-f', 'ringpost.yml'], cwd=folder, stdout=(folder / 'ringpost.log').open('w'),
                              stderr=subprocess.STDOUT)
 
-    def page(self):
-        with urllib.request.urlopen(f'http://127.0.0.1:{self.manage}/metrics', timeout=10) as answer:
+    def page(self, path):
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.manage}{path}', timeout=10) as answer:
             return answer.read()
 
 
@@ -220,6 +220,12 @@ def check_counts(prometheus, report, good, picky):
         return {expr: (value, expect) for expr, expect in expected.items() if (value := prometheus.value(expr)) != expect}
     until('series are what was counted', lambda: wrong() or True)
     return codes
+
+
+def check_status(connector, codes):
+    """The status page shows the share that the alert is about: of a minute, in which all of the load was."""
+    shown = json.loads(connector.page('/manage/rest/v1/status?history=0'))['totals']['permanent_share_1m']
+    assert abs(shown - codes[10] / sum(codes.values())) < 1e-9, f'the status page says {shown} for {codes}'
 
 
 def panels(dashboard):
@@ -300,7 +306,8 @@ def main(binary, bench):
         check_alerts(prometheus)
         codes = check_counts(prometheus, report, good, picky)
         print(f'Prometheus has what was counted: acks {codes}, good {good.counts}, picky {picky.counts}')
-        check_page(connector.page())
+        check_page(connector.page('/metrics'))
+        check_status(connector, codes)
         print(f'{check_expressions(prometheus)} expressions of panels and rules have data and known names')
         connector.process.kill()
         until('the connector is down', lambda: {'RingpostDown', 'AerospikeConnectorsDown'} <= prometheus.firing() or prometheus.firing())
