@@ -8,7 +8,7 @@ use super::view::View;
 use super::{service, value};
 
 /// Bytes of a token's file, and of a token.
-const MAX_TOKEN_FILE: u64 = 4096;
+pub const MAX_TOKEN_FILE: u64 = 4096;
 const LEAST_TOKEN: usize = 16;
 
 /// A cluster's name stands in every series.
@@ -43,15 +43,21 @@ fn token(context: &mut Context<'_>, section: &View<'_>) -> Option<Secret> {
         let path = directory.join(value::text(node)?);
         let bytes = (outside.file)(&path, MAX_TOKEN_FILE)
             .map_err(|why| format!("the file {}: {why}", path.strip_prefix(&directory).unwrap_or(&path).display()))?;
-        let text = String::from_utf8(bytes).map_err(|_| "the file is not text; write the token as its first line".to_owned())?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        if token.len() < LEAST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(format!(
-                "the first line of the file is no token: it needs at least {LEAST_TOKEN} characters of ASCII without blanks, as `openssl rand -hex 32` writes them"
-            ));
-        }
-        Ok(Some(Secret(token.to_owned())))
+        token_of(bytes).map(Some)
     })
+}
+
+/// The first line of a file.
+pub fn token_of(bytes: Vec<u8>) -> Result<Secret, String> {
+    let text =
+        String::from_utf8(bytes).map_err(|_| "the file is not text; write the token as its first line".to_owned())?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.len() < LEAST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!(
+            "the first line of the file is no token: it needs at least {LEAST_TOKEN} characters of ASCII without blanks, as `openssl rand -hex 32` writes them"
+        ));
+    }
+    Ok(Secret(token.to_owned()))
 }
 
 /// `service.cluster-name`.

@@ -46,6 +46,7 @@ pub use fault::Fault;
 pub use json_schema::json_schema;
 pub use levels::show_ports;
 pub(crate) use tls::show_path;
+pub(crate) use url::parse as parse_url;
 pub use value::{show_cores, show_duration, show_size};
 use yaml::Pos;
 
@@ -135,8 +136,44 @@ pub fn parse(name: &str, text: &str, unknown: UnknownKeys) -> Loaded {
     parse_with(name, text, unknown, Outside::REAL)
 }
 
+/// `service.manage` of the file at `path`, for commands that ask a connector that runs: what is wrong elsewhere, or what
+/// only the connector's user may read, is not their affair.
+///
+/// # Errors
+/// Faults of that section, or a file that cannot be read.
+pub fn load_manage(path: &Path) -> Result<Option<model::Manage>, Vec<Fault>> {
+    let name = path.display().to_string();
+    let text = read_file(path)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "the file is not UTF-8; save it as UTF-8".to_owned()));
+    let text = text.map_err(|message| refused(&name, None, message).faults)?;
+    let outside = Outside { system: || Err(String::new()), ..Outside::REAL };
+    let (config, faults) = read(&name, &text, UnknownKeys::Warn, outside);
+    let about = |fault: &Fault| fault.path == "service.manage" || fault.path.starts_with("service.manage.");
+    match config {
+        None => Err(faults.faults),
+        Some(_) if faults.faults.iter().any(about) => Err(faults.faults.into_iter().filter(about).collect()),
+        Some(config) => Ok(config.service.manage),
+    }
+}
+
+/// The token in the file at `path`, which stands in front of what is wrong with it.
+///
+/// # Errors
+/// No such file, or no token in it.
+pub fn token_of_file(path: &Path) -> Result<model::Secret, String> {
+    let token = named_file(path, manage::MAX_TOKEN_FILE).and_then(manage::token_of);
+    token.map_err(|why| format!("{}: {why}", path.display()))
+}
+
 /// As [`parse`], with other files and another environment.
 pub fn parse_with(name: &str, text: &str, unknown: UnknownKeys, outside: Outside) -> Loaded {
+    let (config, context) = read(name, text, unknown, outside);
+    let config = config.filter(|_| context.faults.is_empty());
+    Loaded { config, faults: context.faults, warnings: context.warnings, lines: context.lines }
+}
+
+/// The settings, whatever is wrong with them; none if there is nothing to be read.
+fn read<'a>(name: &'a str, text: &str, unknown: UnknownKeys, outside: Outside) -> (Option<model::Config>, Context<'a>) {
     let directory = Path::new(name).parent().map(Path::to_path_buf).unwrap_or_default();
     let mut context = Context::new(name, absolute(directory), unknown, outside);
     let (root, yaml_faults) = yaml::read(text);
@@ -163,8 +200,7 @@ pub fn parse_with(name: &str, text: &str, unknown: UnknownKeys, outside: Outside
         }
     };
     context.finish();
-    let config = config.filter(|_| context.faults.is_empty());
-    Loaded { config, faults: context.faults, warnings: context.warnings, lines: context.lines }
+    (config, context)
 }
 
 /// So that settings with paths mean the same when `check` prints them and another directory reads them.

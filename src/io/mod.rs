@@ -10,6 +10,7 @@
 //! - [`certificates`]: certificates and keys on disk, read and watched, off the executors
 //! - `resolve`: name look-up, off the executors
 //! - `figures`: what executors publish of themselves, read from other threads
+//! - [`manage_client`]: asks another process's manage port, for commands
 //! - `watchdog`: sees an executor that stands still
 //! - [`connector`]: all of it together
 
@@ -24,6 +25,7 @@ mod figures;
 mod handover;
 mod listen;
 mod manage;
+pub mod manage_client;
 mod process;
 mod rejected;
 pub mod resolve;
