@@ -18,6 +18,7 @@ use super::rejected::{Link, RejectedFile};
 use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::{self, Clock};
 use super::start::{self, MachineError};
+use super::tap::Hub;
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
@@ -72,6 +73,7 @@ pub struct Connector {
     rejected: Option<RejectedFile>,
     certificates: Option<Certificates>,
     materials: Materials,
+    taps: Hub,
 }
 
 impl Connector {
@@ -111,6 +113,7 @@ impl Connector {
             rejected: None,
             certificates: None,
             materials: materials.clone(),
+            taps: Hub::new(cores.len()),
         };
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let hands_over = shared.is_ordered() && cores.len() > 1;
@@ -136,6 +139,7 @@ impl Connector {
                 addresses: resolver.addresses(),
                 rejected: links.next(),
                 tls: materials.service.clone(),
+                tap: connector.taps.link(index),
                 handover: handovers.next(),
             };
             places.push(place);
@@ -204,6 +208,7 @@ impl Connector {
             listening: Arc::clone(&self.listening),
             clock: self.clock,
             materials: self.materials.clone(),
+            taps: self.taps.clone(),
         }
     }
 
