@@ -237,11 +237,12 @@ fn timings(followed: &Followed) -> String {
         put("encode", done.since(began));
     }
     // The slowest destination is what the code waited for.
-    let slowest = |time: fn(&Call) -> Option<Duration>| followed.calls.iter().filter_map(time).max();
-    if let Some(waited) = slowest(|call| call.waited) {
+    let slowest =
+        followed.calls.iter().max_by_key(|call| call.waited.unwrap_or_default() + call.response.unwrap_or_default());
+    if let Some(waited) = slowest.and_then(|call| call.waited) {
         put("queue-wait", waited);
     }
-    if let Some(response) = slowest(|call| call.response) {
+    if let Some(response) = slowest.and_then(|call| call.response) {
         put("response", response);
     }
     match (followed.released, followed.code) {
