@@ -5,12 +5,15 @@
 //! waiting for I/O. Everything is bounded, and nothing ever waits: what is beyond a bound is counted and goes on unseen.
 
 mod event;
+mod filter;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use filter::{Candidate, Filter, Share};
 
 use super::flight::Origin;
 use super::table::Key;
@@ -49,57 +52,6 @@ const CALLS: usize = 32;
 
 /// A record that is followed for longer than this is shown as far as it was seen.
 const LONGEST: Duration = Duration::from_secs(600);
-
-/// The share of the records that are shown, in 2^-32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share(u64);
-
-impl Share {
-    /// Every record.
-    pub const ALL: Share = Share(1 << 32);
-
-    /// `share` of the records; `None` unless it is above 0 and not above 1. The smallest one is 2^-32.
-    pub fn of(share: f64) -> Option<Share> {
-        (share > 0.0 && share <= 1.0).then(|| Share(((share * (1_u64 << 32) as f64) as u64).max(1)))
-    }
-}
-
-/// Which records somebody wants to see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    /// Of this namespace.
-    pub namespace: Option<Vec<u8>>,
-    /// Of this set; empty: those in no set.
-    pub set: Option<Vec<u8>>,
-    /// Those that are routed to the destination with this index.
-    pub destination: Option<usize>,
-    /// Those that are not answered 0.
-    pub failed: bool,
-    /// So many of those that the above leaves, `failed` aside.
-    pub share: Share,
-}
-
-/// What a filter is held against.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate<'a> {
-    /// Its namespace, if it is known.
-    pub namespace: Option<&'a [u8]>,
-    /// Its set.
-    pub set: Option<&'a [u8]>,
-    /// Indices of the destinations that it is routed to.
-    pub destinations: &'a [usize],
-}
-
-impl Filter {
-    fn matches(&self, candidate: &Candidate<'_>) -> bool {
-        self.namespace.as_deref().is_none_or(|wanted| candidate.namespace == Some(wanted))
-            && self
-                .set
-                .as_deref()
-                .is_none_or(|wanted| candidate.namespace.is_some() && candidate.set.unwrap_or_default() == wanted)
-            && self.destination.is_none_or(|wanted| candidate.destinations.contains(&wanted))
-    }
-}
 
 /// A tap as its executor knows it.
 #[derive(Debug)]
@@ -320,7 +272,7 @@ impl Taps {
     pub fn consider(&mut self, candidate: &Candidate<'_>, arrival: Arrival, message: &[u8], decoded: Time) -> bool {
         let mut wanted = Vec::new();
         for watch in self.watches.iter_mut().filter(|watch| watch.filter.matches(candidate)) {
-            if next(&mut self.random) >> 32 < watch.filter.share.0 {
+            if watch.filter.share.takes(&mut self.random) {
                 if watch.is_full {
                     watch.missed += 1;
                 } else {
@@ -589,14 +541,6 @@ impl Call {
             response: None,
         }
     }
-}
-
-/// xorshift64*: the upper half of what it gives is as good as random.
-const fn next(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }
 
 #[cfg(test)]
