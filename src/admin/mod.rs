@@ -8,6 +8,7 @@ pub mod outcomes;
 pub mod prometheus;
 pub mod router;
 pub mod status;
+pub mod tap;
 pub mod text;
 pub mod ticker;
 pub(crate) mod top;

@@ -6,7 +6,7 @@ use super::access::{self, Asker};
 use super::history::{History, POINTS};
 use super::text::Exposition;
 use super::view::View;
-use super::{log_levels, metrics_json, prometheus, status};
+use super::{log_levels, metrics_json, prometheus, status, tap};
 use crate::logging::LogLevels;
 
 /// Before the official paths.
@@ -62,6 +62,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// Also for HEAD, which does not send it.
     pub body: std::borrow::Cow<'static, str>,
+    /// In place of the body: records as they go through.
+    pub tap: Option<tap::Asked>,
 }
 
 impl Response {
@@ -72,11 +74,12 @@ impl Response {
             content_type: "text/plain; charset=utf-8",
             headers: Vec::new(),
             body: Into::<String>::into(body).into(),
+            tap: None,
         }
     }
 
     fn json(status: u16, body: &serde_json::Value) -> Response {
-        Response { status, content_type: "application/json", headers: Vec::new(), body: format!("{body}\n").into() }
+        Response { content_type: "application/json", ..Response::text(status, format!("{body}\n")) }
     }
 }
 
@@ -92,10 +95,11 @@ enum Topic {
     Version,
     Config,
     Logging,
+    Tap,
 }
 
 /// Paths, below the official prefix or without it.
-const TOPICS: [(&str, Topic); 8] = [
+const TOPICS: [(&str, Topic); 9] = [
     ("/status", Topic::Status),
     ("/prometheus", Topic::Prometheus),
     ("/metrics", Topic::Metrics),
@@ -104,6 +108,7 @@ const TOPICS: [(&str, Topic); 8] = [
     ("/version", Topic::Version),
     ("/config", Topic::Config),
     ("/logging", Topic::Logging),
+    ("/tap", Topic::Tap),
 ];
 
 impl Topic {
@@ -121,13 +126,14 @@ impl Topic {
 
     /// Shown to anybody who reaches the port.
     const fn is_open(self) -> bool {
-        !matches!(self, Topic::Page | Topic::Status | Topic::Config | Topic::Logging)
+        !matches!(self, Topic::Page | Topic::Status | Topic::Config | Topic::Logging | Topic::Tap)
     }
 
     /// The methods that it takes, as `Allow` names them.
     const fn methods(self) -> &'static str {
         match self {
             Topic::Logging => "GET, HEAD, PUT, POST",
+            Topic::Tap => "GET",
             _ => "GET, HEAD",
         }
     }
@@ -163,7 +169,7 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         Topic::Prometheus => {
             let format = Exposition::of(request.accept);
             let body = prometheus::render(view, site.history, format);
-            Response { status: 200, content_type: format.content_type(), headers: Vec::new(), body: body.into() }
+            Response { content_type: format.content_type(), ..Response::text(200, body) }
         }
         Topic::Metrics => Response::json(200, &metrics_json::render(view)),
         Topic::Health => health(view),
@@ -171,6 +177,7 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         Topic::Version => Response::json(200, &json!({ "name": "ringpost", "version": view.facts.version })),
         Topic::Config => Response::text(200, view.facts.config.clone()),
         Topic::Logging => logging(request, site.levels),
+        Topic::Tap => tapped(request.query, view),
     }
 }
 
@@ -190,10 +197,21 @@ fn logging(request: &Request<'_>, levels: &LogLevels) -> Response {
     Response::json(200, &log_levels::render(levels))
 }
 
+/// Records as they go through, for a while.
+fn tapped(query: &str, view: &View) -> Response {
+    let names: Vec<&str> = view.facts.destinations.iter().map(|destination| destination.name.as_str()).collect();
+    match tap::asked(query, &names) {
+        Ok(asked) => {
+            Response { content_type: "application/x-ndjson", tap: Some(asked), ..Response::text(200, String::new()) }
+        }
+        Err(why) => Response::text(400, format!("{why}\n")),
+    }
+}
+
 fn page() -> Response {
     let headers =
         vec![("content-security-policy", PAGE_POLICY.to_owned()), ("referrer-policy", "no-referrer".to_owned())];
-    Response { status: 200, content_type: "text/html; charset=utf-8", headers, body: PAGE.into() }
+    Response { status: 200, content_type: "text/html; charset=utf-8", headers, body: PAGE.into(), tap: None }
 }
 
 /// `history=N`: the last N seconds; without it all that there are, and none for 0.

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod manage;
 pub mod run;
 pub mod schema;
+pub mod tap;
 pub mod top;
 
 use std::ffi::OsString;
@@ -27,7 +28,7 @@ pub const EXIT_STALLED: u8 = 70;
 #[command(name = "ringpost", version, arg_required_else_help = true, subcommand_required = true)]
 #[command(override_usage = "ringpost run -f FILE\n       ringpost -f FILE              the same\n       \
                             ringpost check -f FILE\n       ringpost schema\n       ringpost demo\n       \
-                            ringpost top")]
+                            ringpost top\n       ringpost tap")]
 #[command(after_help = "Exit codes: 0 clean; 1 failed at run time, or ended by a second signal; \
                         2 configuration or usage; 70 a stalled executor.")]
 struct CommandLine {
@@ -48,11 +49,19 @@ enum Command {
     /// Show a connector that runs: rates, latencies, destinations, and what needs a look.
     #[command(after_help = TOP_HELP)]
     Top(TopArgs),
+    /// Show records of a connector that runs as they go through: what came, what was sent, what was answered, and when.
+    #[command(after_help = TAP_HELP)]
+    Tap(TapArgs),
 }
 
 const TOP_HELP: &str = "The figures come from the connector's manage port (service.manage). `q` or Ctrl-C leaves. Without a \
                         terminal, as in `ringpost top | less`, one picture is printed with all that there is. Set NO_COLOR for \
                         no colours.\n\nExit codes: 0 clean; 1 no figures for the one picture, or a terminal that cannot be used; 2 usage.";
+
+const TAP_HELP: &str = "Records come from the connector's manage port (service.manage), at the end of each. Configured texts of \
+                        headers, queries of URLs and headers that are there for secrets are not shown. Records wait for nobody: what a tap \
+                        does not take in time is counted as missed.\n\nExit codes: 0 at the end, or by Ctrl-C; 1 no connector, or \
+                        it refused; 2 usage.";
 
 /// Arguments of `ringpost run`.
 #[derive(Debug, Clone, Args)]
@@ -128,6 +137,38 @@ pub struct TopArgs {
     pub once: bool,
 }
 
+/// Arguments of `ringpost tap`.
+#[derive(Debug, Clone, Args)]
+pub struct TapArgs {
+    /// Which connector.
+    #[command(flatten)]
+    pub manage: manage::ManageArgs,
+    /// Only records of this namespace.
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Only records of this set; empty: those in no set.
+    #[arg(long, value_name = "NAME")]
+    pub set: Option<String>,
+    /// Only records that are routed to this destination.
+    #[arg(long, value_name = "NAME")]
+    pub destination: Option<String>,
+    /// Only records that were not answered 0.
+    #[arg(long)]
+    pub failed: bool,
+    /// Only this share of the records that the options above leave, --failed aside, such as 0.01.
+    #[arg(long, value_name = "SHARE")]
+    pub sample: Option<f64>,
+    /// End after so many records.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    /// End after so many seconds.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+    /// Print each record as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `--unknown-keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UnknownKeysArg {
@@ -178,6 +219,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(CommandLine { command: Command::Schema }) => schema::schema(),
         Ok(CommandLine { command: Command::Demo(args) }) => demo::demo(args),
         Ok(CommandLine { command: Command::Top(args) }) => top::top(&args),
+        Ok(CommandLine { command: Command::Tap(args) }) => tap::tap(&args),
         Err(error) => {
             // Standard output or error may be closed already; there is nobody left to tell.
             let _ = error.print();

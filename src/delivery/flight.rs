@@ -11,7 +11,7 @@ use crate::policy::table::ProfileId;
 use crate::time::Time;
 
 /// The connection that a record came on; the key is dead once that connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Of this executor.
     Source(Key),

@@ -31,5 +31,6 @@ pub mod rejects;
 pub mod source;
 pub mod spread;
 pub mod table;
+pub mod tap;
 pub mod trouble;
 pub mod window;

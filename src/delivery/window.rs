@@ -41,6 +41,8 @@ pub struct AckWindow {
 /// A code that may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Released {
+    /// Of the record, as [`AckWindow::open`] gave it.
+    pub number: u64,
     /// For the ack.
     pub code: u8,
     /// How long it waited for those before it.
@@ -86,6 +88,7 @@ impl AckWindow {
     pub fn release(&mut self, now: Time) -> Option<Released> {
         let code = self.codes.front().copied().filter(|code| *code != PENDING)?;
         self.codes.pop_front();
+        let number = self.base;
         self.base += 1;
         let known = self.known.pop_front().unwrap_or_else(|| units(now));
         let waited = Duration::from_nanos(u64::from(units(now).wrapping_sub(known)) * UNIT_NANOS);
@@ -97,7 +100,7 @@ impl AckWindow {
                 self.arrivals.pop_front();
             }
         }
-        Some(Released { code: code & !TAKEN, waited, total })
+        Some(Released { number, code: code & !TAKEN, waited, total })
     }
 
     /// Records that a destination has taken, and whose code was not released.
@@ -222,11 +225,11 @@ mod tests {
         assert_eq!(window.release(at(107)), None);
         assert_eq!(window.taken(), 1);
         window.complete_all(11, at(110));
-        let times = [(11, 1, 11), (0, 5, 7)];
-        for (code, waited, total) in times {
+        let times = [(numbers[1], 11, 1, 11), (numbers[2], 0, 5, 7)];
+        for (number, code, waited, total) in times {
             let released = window.release(at(111)).unwrap();
-            let expected =
-                Released { code, waited: Duration::from_millis(waited), total: Duration::from_millis(total) };
+            let (waited, total) = (Duration::from_millis(waited), Duration::from_millis(total));
+            let expected = Released { number, code, waited, total };
             assert_eq!(released, expected);
         }
         assert_eq!((window.taken(), window.is_empty()), (0, true));

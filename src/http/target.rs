@@ -258,6 +258,27 @@ impl Target {
         out.extend_from_slice(b"\r\n\r\n");
     }
 
+    /// The method and the path of its requests, without the query, which may hold a key.
+    pub fn show_start(&self) -> (&'static str, String) {
+        let path = self.uri.path();
+        (method(self.probe), if self.uri.query().is_some() { format!("{path}?...") } else { path.to_owned() })
+    }
+
+    /// The headers of a request, for somebody who looks at it: texts of the configuration, and of headers that are there for
+    /// secrets, are masked. `is_http2`: names in small letters, and no `Host`, as they are sent there.
+    pub fn show_headers(&self, request: &Request, is_http2: bool) -> Vec<(String, String)> {
+        let mut head = Vec::new();
+        self.write_http1_head(request, &mut head);
+        let head = String::from_utf8_lossy(&head);
+        let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(": "));
+        let shown = fields.filter(|(name, _)| !is_http2 || !name.eq_ignore_ascii_case("host")).map(|(name, value)| {
+            let is_fixed = self.fixed.iter().any(|fixed| fixed.written.eq_ignore_ascii_case(name));
+            let value = if is_fixed || is_secret(name) { MASKED } else { value };
+            (if is_http2 { name.to_ascii_lowercase() } else { name.to_owned() }, value.to_owned())
+        });
+        shown.collect()
+    }
+
     /// An HTTP/2 request with these variable headers.
     pub(super) fn http2_request(
         &self,
@@ -301,6 +322,15 @@ impl Target {
         *head.headers_mut() = headers;
         head
     }
+}
+
+/// Stands for a text that is not shown.
+const MASKED: &str = "***";
+
+/// Whether a header with this name is there for a secret, wherever its value is from.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["auth", "cookie", "token", "secret", "password", "api-key", "apikey"].iter().any(|word| name.contains(word))
 }
 
 /// The method of a request line.

@@ -18,6 +18,7 @@ use super::rejected::{Link, RejectedFile};
 use super::resolve::{self, LookUp, Pace, Resolver};
 use super::shell::{self, Clock};
 use super::start::{self, MachineError};
+use super::tap::Hub;
 use super::watchdog::{Heartbeat, Watchdog};
 use crate::config::model::{Config, Cores};
 use crate::config::show_cores;
@@ -72,6 +73,7 @@ pub struct Connector {
     rejected: Option<RejectedFile>,
     certificates: Option<Certificates>,
     materials: Materials,
+    taps: Hub,
 }
 
 impl Connector {
@@ -97,21 +99,7 @@ impl Connector {
             .with_stopwatch(shell::stopwatch);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
-        let mut connector = Connector {
-            addresses,
-            acceptors: Vec::new(),
-            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
-            figures: Figures::default(),
-            cores: cores.clone(),
-            clock,
-            listening: Arc::default(),
-            threads: Vec::new(),
-            watchdog: None,
-            resolver: None,
-            rejected: None,
-            certificates: None,
-            materials: materials.clone(),
-        };
+        let mut connector = Connector::not_started(addresses, cores.clone(), &config, materials.clone());
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let hands_over = shared.is_ordered() && cores.len() > 1;
         let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
@@ -136,6 +124,7 @@ impl Connector {
                 addresses: resolver.addresses(),
                 rejected: links.next(),
                 tls: materials.service.clone(),
+                tap: connector.taps.link(index),
                 handover: handovers.next(),
             };
             places.push(place);
@@ -150,6 +139,27 @@ impl Connector {
         connector.listen(listeners)?;
         connector.announce(&config, &cores);
         Ok(connector)
+    }
+
+    /// Nothing of it runs yet.
+    fn not_started(addresses: Vec<SocketAddr>, cores: Vec<usize>, config: &Config, materials: Materials) -> Connector {
+        let taps = Hub::new(cores.len());
+        Connector {
+            addresses,
+            acceptors: Vec::new(),
+            placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
+            figures: Figures::default(),
+            cores,
+            clock: Clock::start(),
+            listening: Arc::default(),
+            threads: Vec::new(),
+            watchdog: None,
+            resolver: None,
+            rejected: None,
+            certificates: None,
+            materials,
+            taps,
+        }
     }
 
     fn listen(&mut self, listeners: Vec<(std::net::TcpListener, Speaks)>) -> Result<(), StartError> {
@@ -204,6 +214,7 @@ impl Connector {
             listening: Arc::clone(&self.listening),
             clock: self.clock,
             materials: self.materials.clone(),
+            taps: self.taps.clone(),
         }
     }
 

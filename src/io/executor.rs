@@ -21,6 +21,7 @@ use super::rejected::Link;
 use super::resolve::Addresses;
 use super::secured::Secured;
 use super::shell::{Clock, Shell};
+use super::tap;
 use super::watchdog::Heartbeat;
 use super::{source, sys};
 use crate::config::model::Config;
@@ -72,6 +73,8 @@ pub struct Setup {
     pub rejected: Option<Link>,
     /// TLS of the ports that speak it.
     pub tls: Option<Arc<ServerTls>>,
+    /// Its end of the taps.
+    pub tap: tap::Link,
     /// Its end of the hand-over between executors, if records are handed over.
     pub handover: Option<handover::Setup>,
 }
@@ -137,7 +140,7 @@ async fn serve(setup: Setup, engine: Engine) {
     let opener = glommio::spawn_local(Rc::clone(&shell).open_connections());
     let messages = glommio::spawn_local(take_messages(Rc::clone(&shell), setup.control, setup.tls));
     let parcels = wakes.map(|wakes| glommio::spawn_local(handover::receive(Rc::clone(&shell), wakes)));
-    beat(&shell, &setup.heartbeat, setup.publisher, setup.rejected).await;
+    beat(&shell, &setup.heartbeat, setup.publisher, setup.rejected, setup.tap).await;
     if let Some(parcels) = parcels {
         parcels.cancel().await;
     }
@@ -147,7 +150,13 @@ async fn serve(setup: Setup, engine: Engine) {
 }
 
 /// Ticks until the executor has drained.
-async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, mut publisher: Publisher, mut rejected: Option<Link>) {
+async fn beat(
+    shell: &Rc<Shell>,
+    heartbeat: &Heartbeat,
+    mut publisher: Publisher,
+    mut rejected: Option<Link>,
+    mut tap: tap::Link,
+) {
     let mut published = shell.clock.monotonic();
     loop {
         let (pause, idle) = {
@@ -158,6 +167,7 @@ async fn beat(shell: &Rc<Shell>, heartbeat: &Heartbeat, mut publisher: Publisher
             if let Some(link) = &mut rejected {
                 link.exchange(&mut engine);
             }
+            tap.exchange(&mut engine);
             shell.carry_out(&mut engine);
             if now.since(published) >= PUBLISH_EVERY
                 && publisher.publish(|snapshot| take_snapshot(&mut engine, snapshot, now))

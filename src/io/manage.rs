@@ -1,7 +1,7 @@
 //! The manage port: a thread of its own with hyper on it. It reads what executors have published, and never waits for one.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
@@ -20,18 +20,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
 use super::figures::Figures;
 use super::listen::{self, ListenError, Placement};
 use super::process::Sampler;
 use super::shell::Clock;
+use super::tap::{self, Hub};
 use crate::admin::access::Asker;
 use crate::admin::history::{self, History};
 use crate::admin::router::{self, Request, Response};
 use crate::admin::view::{CertificateFacts, Facts, View};
 use crate::config::model::Manage as Settings;
+use crate::delivery::tap::MOST_TAPS;
 use crate::logging::{LogGuard, LogLevels, LostLines};
 use crate::tls::{Expiry, Materials};
 
@@ -73,6 +75,8 @@ pub struct Sight {
     pub clock: Clock,
     /// Own certificates.
     pub materials: Materials,
+    /// Records as they go through.
+    pub taps: Hub,
 }
 
 /// Bound, and not served yet.
@@ -297,9 +301,18 @@ async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
 
 /// One connection. What is wrong with it is its peer's affair.
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>) {
-    let service = service_fn(|request: hyper::Request<Incoming>| {
-        let site = Rc::clone(&site);
-        async move { Ok::<_, Infallible>(hyper_response(site.answer(request, peer).await)) }
+    // A tap has its time, however long its connection has been there.
+    let until = Rc::new(Cell::new(Instant::now() + LIFE));
+    let lives = Rc::clone(&until);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (site, lives) = (Rc::clone(&site), Rc::clone(&lives));
+        async move {
+            let answer = site.answer(request, peer).await;
+            if let Some(asked) = &answer.tap {
+                lives.set(lives.get().max(Instant::now() + asked.time));
+            }
+            Ok::<_, Infallible>(site.hyper_response(answer, peer))
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -307,26 +320,52 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: 
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    if tokio::time::timeout(LIFE, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+    while tokio::time::timeout_at(until.get(), connection.as_mut()).await.is_err() {
+        if until.get() <= Instant::now() {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+            return;
+        }
     }
 }
 
-fn hyper_response(answer: Response) -> hyper::Response<Full<Bytes>> {
-    let body = match answer.body {
+impl Site {
+    /// The answer, with the records of a tap for its body if it is one.
+    fn hyper_response(&self, answer: Response, peer: IpAddr) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
+        let Some(asked) = &answer.tap else { return with_head(&answer, Either::Left(Full::new(body_of(&answer)))) };
+        match self.sight.taps.begin(asked, Arc::clone(&self.sight.listening)) {
+            Some(stream) => {
+                tracing::info!(target: "server", "{peer} taps records on the manage port");
+                with_head(&answer, Either::Right(stream))
+            }
+            None => {
+                let busy = Response::text(
+                    503,
+                    format!("{MOST_TAPS} taps are open already, which is as many as there may be: close one\n"),
+                );
+                with_head(&busy, Either::Left(Full::new(body_of(&busy))))
+            }
+        }
+    }
+}
+
+fn body_of(answer: &Response) -> Bytes {
+    match &answer.body {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
-    };
-    let mut response = hyper::Response::new(Full::new(body));
+        Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+fn with_head<B>(answer: &Response, body: B) -> hyper::Response<B> {
+    let mut response = hyper::Response::new(body);
     *response.status_mut() =
         hyper::StatusCode::from_u16(answer.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(hyper::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    for (name, value) in answer.headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+    for (name, value) in &answer.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
             headers.append(HeaderName::from_static(name), value);
         }
     }

@@ -34,6 +34,7 @@ mod shell;
 mod source;
 pub mod start;
 mod sys;
+mod tap;
 mod turn;
 mod watchdog;
 

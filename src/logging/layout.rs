@@ -79,6 +79,12 @@ fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+/// RFC 3339, with milliseconds.
+pub fn utc(unix_ms: u64) -> String {
+    let (date, time) = civil(Duration::from_millis(unix_ms));
+    format!("{date}T{time}Z")
+}
+
 /// Date and time of day in GMT, with milliseconds.
 fn civil(since_epoch: Duration) -> (String, String) {
     let seconds = since_epoch.as_secs();

@@ -16,6 +16,16 @@ impl<'a> Identity<'a> {
     pub(super) const fn new(namespace: &'a [u8], set: Option<&'a [u8]>, digest: &'a [u8]) -> Identity<'a> {
         Identity { namespace, set, digest }
     }
+
+    /// The namespace.
+    pub const fn namespace(&self) -> &'a [u8] {
+        self.namespace
+    }
+
+    /// The set, if there is one.
+    pub const fn set(&self) -> Option<&'a [u8]> {
+        self.set
+    }
 }
 
 impl<'a> ChangeRecord<'a> {

@@ -106,6 +106,9 @@ impl Engine {
     /// The same for one of its records.
     pub(super) fn drop_member(&mut self, member: &Member) {
         self.answer(member.source, member.number, ack::TEMPORARY);
+        if let Some(tap) = &mut self.tap {
+            tap.flies((member.source, member.number), false);
+        }
         self.budget.release_record();
         self.free_slot(member, Outcome::Failed);
     }
@@ -116,6 +119,9 @@ impl Engine {
         if let Some(why) = self.find_no_way(flight.profile, None, now) {
             self.counters.refused += flight.len() as u64;
             self.count_refused(why.destination, flight.len() as u64);
+            if self.tap.is_some() {
+                self.tap_note_of(&flight, &self.explain(&why));
+            }
             if let Some(left_out) = self.limited.refused.allow(now) {
                 let batch = self.describe_flight(&flight);
                 tracing::warn!(target: "server", "{batch} answered 11, nothing was sent: {why}{}",
@@ -238,6 +244,7 @@ impl Engine {
             place += 1;
         }
         let framing = self.rules.of(flight.profile).map(|rule| Rc::clone(&rule.framing));
+        self.tap_lands(&flight);
         let Some((batch, framing)) = flight.batch.as_ref().zip(framing) else { return };
         self.counters.batches_taken_apart += 1;
         for (at, member) in flight.members().enumerate() {

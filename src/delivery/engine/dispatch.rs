@@ -249,6 +249,9 @@ impl Engine {
         attempt.begun = None;
         endpoint.in_flight += 1;
         self.counters.requests += 1;
+        if self.tap.is_some() {
+            self.tap_sent(key);
+        }
         self.wake_connection(connection_key);
         self.start_call(key, connection_key, now);
         self.doubt_idle(connection_key, now);

@@ -112,6 +112,9 @@ impl Engine {
     fn take_one(&mut self, taken: &Taken, bytes: &[u8], now: Time) {
         let origin = Origin::Ghost(taken.ghost);
         let at = Now { monotonic: now, unix_ms: taken.unix_ms };
+        if self.tap.is_some() {
+            self.tap_begins(taken.arrived);
+        }
         let verdict = if !self.source_takes_answers(origin) {
             self.counters.orphaned += 1;
             Verdict::Answer(ack::TEMPORARY)

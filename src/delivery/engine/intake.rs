@@ -135,7 +135,13 @@ impl Engine {
             self.grace = None;
         }
         let origin = Origin::Source(key);
+        if self.tap.is_some() {
+            self.tap_begins(arrived);
+        }
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
+            if self.tap.is_some() {
+                self.tap_overload(origin, frame, now);
+            }
             Verdict::Answer(ack::OVERLOAD)
         } else {
             self.recorder.decode_begins(frame.body.len(), arrived);
@@ -146,6 +152,9 @@ impl Engine {
 
     /// Does what was decided about a frame.
     pub(super) fn carry_out_verdict(&mut self, origin: Origin, number: u64, verdict: Verdict, arrived: Time, now: Now) {
+        if let Some(tap) = &mut self.tap {
+            tap.enter((origin, number), !matches!(verdict, Verdict::HandOver(_)));
+        }
         match verdict {
             Verdict::Answer(code) => self.answer(origin, number, code),
             Verdict::Keep(line) => self.rejects.push(line, origin, number, arrived + self.limits.record_deadline),
@@ -226,13 +235,18 @@ impl Engine {
         }
         let Some((_, port)) = self.ends(origin) else { return Verdict::Answer(ack::TEMPORARY) };
         let kind = self.names.kind(port, record, &self.policy.table);
+        if self.tap.is_some() {
+            self.tap_record(origin, record, kind.profile, now);
+        }
         match self.policy.route(kind.profile) {
             Route::To(_) => {}
             Route::Skip => {
+                self.tap_note(&"its routing is skip");
                 self.counters.skipped += 1;
                 return Verdict::Answer(ack::OK);
             }
             Route::None => {
+                self.tap_note(&"no route");
                 self.counters.skipped += 1;
                 self.counters.skipped_unrouted += 1;
                 let set = record.set.unwrap_or_default();
@@ -252,6 +266,9 @@ impl Engine {
         if let Some(why) = self.find_no_way(kind.profile, Some(origin), now.monotonic) {
             self.counters.refused += 1;
             self.count_refused(why.destination, 1);
+            if self.tap.is_some() {
+                self.tap_note(&self.explain(&why));
+            }
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
                     record.identity(), more(left_out), why = self.explain(&why));
@@ -260,9 +277,11 @@ impl Engine {
         }
         let written = self.bodies.buffer().len();
         self.recorder.encode_begins();
+        self.tap_encoding(0);
         match self.encode(kind, record, now.unix_ms) {
             Ok(accepted) => {
                 self.recorder.encoded();
+                self.tap_encoding(1);
                 Verdict::Deliver(Accepted { version, ..accepted })
             }
             Err(fault) => {
@@ -299,6 +318,9 @@ impl Engine {
         now: Now,
     ) -> Verdict {
         self.counters.content_faults += 1;
+        if self.tap.is_some() {
+            self.tap_fault(origin, fault, (kind, body), now);
+        }
         let peer = self.ends(origin).map(|(peer, _)| peer);
         let (verdict, outcome) = match self.content_errors {
             ContentErrors::Temporary => (Verdict::Answer(ack::TEMPORARY), "answered 11, so the server sends it again"),
@@ -334,7 +356,7 @@ impl Engine {
     }
 
     /// Who sends, and the port that it came in on.
-    fn ends(&self, origin: Origin) -> Option<(SocketAddr, PortId)> {
+    pub(super) fn ends(&self, origin: Origin) -> Option<(SocketAddr, PortId)> {
         match origin {
             Origin::Source(key) => self.sources.get(key).map(|source| (source.peer, source.port)),
             Origin::Ghost(key) => self.handover.ghost(key).map(|ghost| (ghost.peer, ghost.port)),
@@ -407,6 +429,9 @@ impl Engine {
         if let Some(flight) = self.flights.get_mut(flight_key) {
             flight.first = next;
             flight.pending = pending;
+        }
+        if self.tap.is_some() {
+            self.tap_flies(flight_key);
         }
         if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
             // Each had room a moment ago; a record that reached only some must never be answered 0.

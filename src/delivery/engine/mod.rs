@@ -16,6 +16,7 @@
 //! - `ordering`: one version of a record in flight; `handover`: records of other executors
 //! - `rejects`: records whose frame is kept in a file
 //! - `timers`: deadlines, drain
+//! - `tap`: what is told of records that somebody looks at
 //! - `figures`: what is counted, and published
 
 mod batching;
@@ -33,6 +34,7 @@ mod probes;
 mod rejects;
 mod setup;
 mod sources;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -53,6 +55,7 @@ use super::rejects::Rejects;
 use super::source::Source;
 use super::spread::Spread;
 use super::table::{Key, Table};
+use super::tap::Taps;
 use crate::config::model::{ContentErrors, Limits};
 use crate::logging::RateLimit;
 use crate::metrics::Counters;
@@ -244,6 +247,8 @@ pub struct Engine {
     counters: Counters,
     recorder: Recorder,
     limited: Limited,
+    /// There while somebody looks at records as they go through.
+    tap: Option<Box<Taps>>,
 }
 
 impl Engine {

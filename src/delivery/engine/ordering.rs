@@ -138,6 +138,7 @@ impl Engine {
             Judgement::Follow => return Place::Over(Verdict::Follow(version, kind)),
             Judgement::Stale => {
                 self.count_stale(complete, &|| record.identity().to_string(), now.monotonic);
+                self.tap_note(&"stale: a newer version was delivered before it");
                 return Place::Over(Verdict::Answer(ack::OK));
             }
             Judgement::Behind => "a newer version of it is at some of its destinations and comes again to the others",
@@ -149,6 +150,7 @@ impl Engine {
 
     fn refuse_order(&mut self, record: &ChangeRecord<'_>, why: &str, now: Now) -> Verdict {
         self.counters.ordered_refused += 1;
+        self.tap_note(&why);
         if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
             tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}", record.identity(), more(left_out));
         }
@@ -305,6 +307,15 @@ impl Engine {
 
     fn end_waiter(&mut self, ended: &Ended<Held>, now: Time) {
         let member = &ended.waiter.member;
+        if let Some(tap) = &mut self.tap {
+            let note = match ended.ending {
+                Ending::Stale => "stale: a newer version was delivered before it",
+                Ending::Merged => "merged: a newer version, with all of its bins, was delivered in its place",
+                Ending::Undone => "the version whose outcome it waited for was not delivered",
+                Ending::Late => "limits.record-deadline passed while it waited for another version of its record",
+            };
+            tap.note_of((member.source, member.number), note);
+        }
         let code = match ended.ending {
             Ending::Stale => {
                 let name = self.names.text(member.name).to_owned();

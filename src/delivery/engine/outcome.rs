@@ -20,7 +20,12 @@ impl Engine {
     pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
         match source {
             Origin::Source(source) => self.answer_source(source, number, code, false),
-            Origin::Ghost(ghost) => self.handover.answer(ghost, number, code),
+            Origin::Ghost(ghost) => {
+                self.handover.answer(ghost, number, code);
+                if let Some(tap) = &mut self.tap {
+                    tap.answered((source, number), code, self.recorder.moment());
+                }
+            }
         }
     }
 
@@ -32,6 +37,9 @@ impl Engine {
             && entry.window.is_ready()
         {
             self.wake_source(source);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.answered((Origin::Source(source), number), code, now);
         }
     }
 
@@ -97,6 +105,9 @@ impl Engine {
         let wait = wait.map(|wait| wait.min(cap)).filter(|wait| !success && !wait.is_zero());
         if success || permanent {
             self.recovered(endpoint, test);
+        }
+        if self.tap.is_some() {
+            self.tap_status(key, status, (success, permanent));
         }
         // Whatever becomes of this record: the URL wants no other one.
         let waits = match (self.endpoints.get_mut(endpoint), wait) {
@@ -165,6 +176,9 @@ impl Engine {
 
     /// One line a second about requests that failed.
     pub(super) fn report_failure(&mut self, key: Key, why: &dyn std::fmt::Display, now: Time) {
+        if self.tap.is_some() {
+            self.tap_error(key, why);
+        }
         let Some(left_out) = self.limited.failed.allow(now) else { return };
         let Some(attempt) = self.attempts.get(key) else { return };
         let (name, url) = self.name_of(attempt.endpoint);
@@ -316,6 +330,9 @@ impl Engine {
         if let Stage::Sent(_) = stage {
             self.record_request(destination, flight, sent_at, begun);
         }
+        if self.tap.is_some() {
+            self.tap_ended(key, stage);
+        }
         Some(flight)
     }
 
@@ -328,6 +345,7 @@ impl Engine {
             next = attempt.sibling;
         }
         self.count_duplicates(&flight);
+        self.tap_lands(&flight);
         for member in flight.members() {
             self.budget.release_record();
             self.free_slot(member, flight.outcome());
@@ -358,6 +376,9 @@ impl Engine {
             }
         }
         self.counters.retries += 1;
+        if self.tap.is_some() {
+            self.tap_error(key, why);
+        }
         if let Stage::Sent(_) = stage {
             self.count_failed_try(key);
         }

@@ -280,6 +280,7 @@ impl Engine {
             counters: Counters::default(),
             recorder: Recorder::new(shared.stopwatch, index as u64),
             limited: Limited::default(),
+            tap: None,
         })
     }
 }

@@ -120,8 +120,12 @@ impl Engine {
     /// The acks that can be written at `now`.
     pub fn source_output(&mut self, key: Key, now: Time) -> &[u8] {
         let Some(source) = self.sources.get_mut(key) else { return &[] };
-        let (counters, recorder) = (&mut self.counters, &mut self.recorder);
+        let (counters, recorder, tap) = (&mut self.counters, &mut self.recorder, &mut self.tap);
         source.output(now, |released| {
+            if let Some(tap) = tap {
+                let place = (Origin::Source(key), released.number);
+                tap.released(place, released.code, released.waited, released.total);
+            }
             let is_dispatched = released.code != ack::OVERLOAD;
             if is_dispatched {
                 recorder.released(released.waited, released.total);
@@ -320,6 +324,9 @@ impl Engine {
         self.counters.duplicates += source.unheard();
         self.sources_gone += 1;
         self.handover.source_gone(key);
+        if let Some(tap) = &mut self.tap {
+            tap.source_gone(key);
+        }
         tracing::debug!(target: "server", "{}: XDR connection closed, {} records unanswered", source.peer, source.window.len());
         self.resume();
     }

@@ -8,6 +8,7 @@ mod health;
 mod ordering;
 mod pools;
 mod rejecting;
+mod tap;
 
 use std::net::SocketAddr;
 

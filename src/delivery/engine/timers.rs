@@ -47,6 +47,9 @@ impl Engine {
         self.keep_pools(now);
         self.check_sources(now);
         self.check_pauses(now);
+        if let Some(tap) = &mut self.tap {
+            tap.tick(now);
+        }
         if self.drain_until.is_some_and(|until| until <= now) {
             self.give_up(now);
         }
@@ -165,6 +168,9 @@ impl Engine {
             next = attempt.sibling;
             let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
             let had_time = self.had_time(attempt, now);
+            if self.tap.is_some() && !matches!(stage, Stage::Done) {
+                self.tap_error(attempt_key, &TOO_LATE);
+            }
             if let Stage::Sent(_) = stage {
                 self.note_unknown(attempt_key);
                 self.note_trouble(endpoint, Cause::Words(TOO_LATE), now);

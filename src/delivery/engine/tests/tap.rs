@@ -1,0 +1,252 @@
+//! What somebody sees who taps is what happened to the record; without a tap nothing is kept.
+
+use serde_json::Value;
+
+use super::*;
+use crate::config::model::{BatchBody, Batching, Header, HeaderValue, Secret};
+use crate::delivery::tap::{Filter, Share};
+
+const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
+const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
+
+fn tapped(config: &Config, filter: Filter) -> Rig {
+    let mut rig = Rig::new(config);
+    rig.engine.set_taps(3, &[(1, filter)]);
+    rig
+}
+
+/// What came since the last call.
+fn seen(rig: &mut Rig) -> Vec<Value> {
+    let line = |rig: &mut Rig| rig.engine.next_tapped().map(|event| event.line);
+    std::iter::from_fn(|| line(rig)).map(|line| serde_json::from_slice(&line).unwrap()).collect()
+}
+
+fn nothing_is_left(rig: &mut Rig) {
+    assert_eq!(rig.engine.tapped(), (0, 0));
+    rig.assert_empty();
+}
+
+/// The body of the request that a connection wrote.
+fn body_of(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap().split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn a_record_is_seen_with_its_content_both_requests_their_answers_and_its_times() {
+    let mut rig = tapped(&config(2), ALL);
+    rig.send(1);
+    let mut bodies = Vec::new();
+    while let Some(connect) = rig.engine.next_connect() {
+        rig.engine.connection_opened(connect.connection, rig.now);
+        bodies.push((connect.endpoint, connect.connection));
+    }
+    bodies.sort_by_key(|(endpoint, _)| *endpoint);
+    let bodies: Vec<Key> = bodies.into_iter().map(|(_, connection)| connection).collect();
+    rig.after(7);
+    let sent: Vec<String> = bodies.iter().map(|connection| body_of(&rig.write(*connection))).collect();
+    rig.answer(bodies[0], OK);
+    rig.after(5);
+    rig.answer(bodies[1], OK);
+    assert!(seen(&mut rig).is_empty(), "its code is not on its way");
+    rig.after(2);
+    assert_eq!(rig.codes(), [0]);
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    let body: Value = serde_json::from_str(&sent[0]).unwrap();
+    let mut record = event["record"].clone();
+    let metadata = record.as_object_mut().unwrap().remove("aerospike-metadata").unwrap();
+    let mut expected = body.clone();
+    assert_eq!(expected.as_object_mut().unwrap().remove("metadata").unwrap(), metadata);
+    assert_eq!(record, expected, "the bins are those that were sent");
+    for (name, value) in
+        [("namespace", &metadata["namespace"]), ("generation", &metadata["gen"]), ("lut", &metadata["lut"])]
+    {
+        assert_eq!(&event[name], value, "{name}");
+    }
+    assert_eq!((&event["executor"], &event["peer"], &event["code"]), (&3.into(), &"127.0.0.1:9".into(), &0.into()));
+    assert_eq!((&event["operation"], &event["outcome"]), (&"write".into(), &"success".into()));
+    assert_eq!(event["digest"].as_str().unwrap().len(), 40);
+    let calls = event["destinations"].as_array().unwrap();
+    assert_eq!(calls.len(), 2);
+    for (call, name) in calls.iter().zip(["d0", "d1"]) {
+        assert_eq!((&call["name"], &call["status"], &call["outcome"]), (&name.into(), &200.into(), &"success".into()));
+        assert_eq!((&call["method"], &call["path"], &call["attempts"]), (&"POST".into(), &"/".into(), &1.into()));
+        assert_eq!(call["url"], format!("http://{name}.test/"));
+        assert_eq!(
+            (call["body"].as_str(), call["body_bytes"].as_u64()),
+            (Some(&sent[0][..]), Some(sent[0].len() as u64))
+        );
+        assert_eq!(call["request_headers"]["aerospike-digest"], metadata["digest"]);
+        assert_eq!(call["request_headers"]["Host"], format!("{name}.test"));
+        assert_eq!(call["queue_us"].as_f64(), Some(0.0), "{call}");
+    }
+    assert_eq!(calls[0]["response_us"].as_f64().zip(calls[1]["response_us"].as_f64()), Some((7_000.0, 12_000.0)));
+    let times = &event["timings_us"];
+    for (name, time) in [("ack-wait", 2_000.0), ("total", 14_000.0), ("response", 12_000.0), ("queue-wait", 0.0)] {
+        assert_eq!(times[name].as_f64(), Some(time), "{name}: {times}");
+    }
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn failed_shows_what_was_not_answered_0_and_what_became_of_the_other_destination() {
+    let mut rig = tapped(&config(2), Filter { failed: true, ..ALL });
+    rig.send(1);
+    let connections = rig.connect();
+    connections.iter().for_each(|connect| rig.answer(connect.connection, OK));
+    rig.send(1);
+    connections.iter().for_each(|connect| drop(rig.write(connect.connection)));
+    rig.answer(connections[0].connection, BUSY);
+    assert_eq!(rig.codes(), [0, 11]);
+    assert!(seen(&mut rig).is_empty(), "the other request is on its way");
+    rig.answer(connections[1].connection, OK);
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    assert_eq!((&event["code"], &event["outcome"]), (&11.into(), &"error".into()));
+    let (failed, other) = (&event["destinations"][0], &event["destinations"][1]);
+    assert_eq!((&failed["status"], &failed["outcome"]), (&500.into(), &"error".into()));
+    assert_eq!((&other["status"], &other["outcome"]), (&200.into(), &"success".into()));
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn a_record_that_times_out_says_so_and_one_that_is_not_sent_says_why() {
+    let mut rig = tapped(&config(1), ALL);
+    rig.send(1);
+    rig.connect();
+    rig.after(5_000);
+    rig.tick();
+    assert_eq!(rig.codes(), [11]);
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    assert_eq!(event["destinations"][0]["error"], "no answer within call-timeout");
+    assert!(event["destinations"][0]["status"].is_null());
+    let mut rig = tapped(&config(1), ALL);
+    rig.engine.destinations[0].health.unhealthy_threshold = 1;
+    rig.send(1);
+    while let Some(connect) = rig.engine.next_connect() {
+        rig.engine.connection_failed(connect.connection, &"refused", rig.now);
+    }
+    rig.tick();
+    let mut shown = seen(&mut rig);
+    assert_eq!(rig.codes(), [11]);
+    shown.extend(seen(&mut rig));
+    let [event] = &shown[..] else { panic!("one record: {shown:?}") };
+    assert_eq!(
+        (&event["destinations"][0]["error"], &event["destinations"][0]["attempts"]),
+        (&"refused".into(), &0.into())
+    );
+}
+
+#[test]
+fn records_of_a_batch_know_their_place_and_one_that_is_taken_apart_shows_both_requests() {
+    let mut config = config(1);
+    config.rules.top.batching = Some(Batching {
+        enabled: true,
+        max_bytes: u64::MAX,
+        max_records: 2,
+        interval: Duration::from_secs(60),
+        body: BatchBody::Array,
+    });
+    config.destinations[0].permanent.insert(422);
+    config.destinations[0].max_connections_per_endpoint = 8;
+    let mut rig = tapped(&config, ALL);
+    rig.send(2);
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, OK);
+    assert_eq!(rig.codes(), [0, 0]);
+    let shown = seen(&mut rig);
+    let places: Vec<_> = shown.iter().map(|event| &event["destinations"][0]).collect();
+    assert_eq!(places.len(), 2);
+    for (place, call) in places.iter().enumerate() {
+        assert_eq!((&call["batch"], &call["batch_place"]), (&2.into(), &place.into()));
+        let array: Value = serde_json::from_str(call["body"].as_str().unwrap()).unwrap();
+        assert_eq!(array[place]["seq"], shown[place]["record"]["seq"]);
+    }
+    assert_ne!(shown[0]["digest"], shown[1]["digest"]);
+    rig.send(2);
+    rig.write(connections[0].connection);
+    rig.answer(connections[0].connection, REFUSED);
+    let mut alone: Vec<Key> = rig.connect().iter().map(|connect| connect.connection).collect();
+    alone.push(connections[0].connection);
+    alone.into_iter().for_each(|connection| rig.answer(connection, OK));
+    assert_eq!(rig.codes(), [0, 0]);
+    for event in seen(&mut rig) {
+        let calls = event["destinations"].as_array().unwrap();
+        let statuses: Vec<_> = calls.iter().map(|call| (call["status"].as_u64(), call["batch"].as_u64())).collect();
+        assert_eq!(statuses, [(Some(422), Some(2)), (Some(200), None)], "{event}");
+    }
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn a_record_that_cannot_be_decoded_is_seen_with_the_reason() {
+    let mut rig = tapped(&config(1), ALL);
+    let body = [0_u8; 40];
+    let mut frame = crate::wire::frame::header(crate::wire::frame::FrameKind::Message, body.len()).to_vec();
+    frame.extend_from_slice(&body);
+    rig.engine.source_receive(rig.source, &frame, Now { monotonic: rig.now, unix_ms: 1_764_108_000_123 });
+    let code = rig.codes();
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    assert_eq!((code.as_slice(), &event["outcome"]), (&[10][..], &"parse-error".into()));
+    assert!(event["fault"].as_str().unwrap().contains("header"), "{event}");
+    assert_eq!(event["at"], "2025-11-25T22:00:00.123Z");
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn secrets_are_masked_in_urls_and_headers() {
+    let secret = || Secret("hunter2".to_owned());
+    let mut config = config(1);
+    config.destinations[0].urls[0].path = "/in?key=hunter2".to_owned();
+    config.destinations[0].headers.list = vec![
+        Header { name: "Authorization".to_owned(), value: HeaderValue::Env("X".to_owned(), secret()) },
+        Header { name: "x-mine".to_owned(), value: HeaderValue::Static(secret()) },
+        Header { name: "x-space".to_owned(), value: HeaderValue::Namespace },
+        Header { name: "X-Auth-Set".to_owned(), value: HeaderValue::Namespace },
+    ];
+    let mut rig = tapped(&config, ALL);
+    rig.send(1);
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, OK);
+    rig.codes();
+    let event = rig.engine.next_tapped().unwrap();
+    let text = String::from_utf8(event.line.to_vec()).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    let event: Value = serde_json::from_str(&text).unwrap();
+    let call = &event["destinations"][0];
+    assert_eq!((&call["path"], &call["url"]), (&"/in?...".into(), &"http://d0.test/in?...".into()));
+    let headers = &call["request_headers"];
+    for masked in ["Authorization", "x-mine", "X-Auth-Set"] {
+        assert_eq!(headers[masked], "***", "{headers}");
+    }
+    assert_eq!(headers["x-space"], event["namespace"]);
+}
+
+#[test]
+fn when_its_connection_has_gone_a_record_ends_with_its_last_request() {
+    let mut rig = tapped(&config(1), ALL);
+    rig.send(1);
+    let connections = rig.connect();
+    rig.engine.source_closed(rig.source);
+    assert!(seen(&mut rig).is_empty());
+    rig.answer(connections[0].connection, OK);
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    assert_eq!((&event["code"], &event["destinations"][0]["status"]), (&0.into(), &200.into()));
+    assert!(event["timings_us"]["ack-wait"].is_null(), "nobody heard it: {event}");
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn who_stops_leaves_nothing_and_who_does_not_tap_keeps_nothing() {
+    let mut rig = Rig::new(&config(1));
+    rig.send(1);
+    assert_eq!(rig.engine.tapped(), (0, 0));
+    let connections = rig.connect();
+    rig.answer(connections[0].connection, OK);
+    rig.engine.set_taps(0, &[(1, ALL)]);
+    rig.send(2);
+    assert_eq!(rig.engine.tapped().0, 2, "and not what was in flight before");
+    rig.engine.set_taps(0, &[]);
+    assert_eq!(rig.engine.tapped(), (0, 0));
+    rig.write(connections[0].connection);
+    rig.answer(connections[0].connection, OK);
+    assert!(rig.engine.next_tapped().is_none());
+}
