@@ -29,7 +29,7 @@ const MARK_EVERY: u64 = 5;
 const MINUTE: u64 = 60;
 
 /// An executor that has published nothing for so long stands still.
-const STILL: Duration = Duration::from_secs(1);
+pub const STILL: Duration = Duration::from_secs(1);
 
 /// Codes of acks, in the order of every list of them here.
 pub const CODES: [u8; 4] = [0, 10, 11, 18];

@@ -52,7 +52,7 @@ fn official(page: &mut Page, view: &View) {
         page.suffixed("_count", &[], total.count() as f64);
     }
 
-    let help = "Milliseconds from a record's last update to its arrival: the 99th percentile of the last 5 seconds, 0 without records.";
+    let help = "Milliseconds from a record's last update to its arrival: the 99th percentile of the last 5 to 10 seconds, 0 without records.";
     page.family(&format!("{OFFICIAL}requests_lag"), Kind::Gauge, help);
     page.sample(&[], view.lag.unwrap_or_default().as_millis() as f64);
 
@@ -322,14 +322,14 @@ fn last_errors(page: &mut Page, view: &View) {
 }
 
 fn certificates(page: &mut Page, view: &View) {
-    type Figure = (&'static str, &'static str, fn(&CertificateFacts) -> f64);
+    type Figure = (&'static str, &'static str, fn(&View, &CertificateFacts) -> f64);
     let figures: [Figure; 2] = [
-        ("expiry_timestamp_seconds", "When an own certificate expires, since 1970.", |it| it.expires as f64),
-        ("expiry_days", "Whole days until then; negative when it has expired.", |it| it.days_left as f64),
+        ("expiry_timestamp_seconds", "When an own certificate expires, since 1970.", |_, it| it.expiry.0 as f64),
+        ("expiry_days", "Whole days until then; negative when it has expired.", |view, it| view.days_left(it) as f64),
     ];
     for (name, help, of) in figures {
         page.family(&format!("ringpost_certificate_{name}"), Kind::Gauge, help);
-        view.certificates.iter().for_each(|it| page.sample(&[("place", &it.place)], of(it)));
+        view.certificates.iter().for_each(|it| page.sample(&[("place", &it.place)], of(view, it)));
     }
 }
 

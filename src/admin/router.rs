@@ -10,7 +10,7 @@ use super::{log_levels, metrics_json, prometheus, status, tap};
 use crate::logging::LogLevels;
 
 /// Before the official paths.
-const OFFICIAL: &str = "/manage/rest/v1";
+pub const OFFICIAL: &str = "/manage/rest/v1";
 
 /// The status page: one file that needs no other.
 const PAGE: &str = include_str!("page/index.html");
@@ -39,10 +39,10 @@ pub struct Request<'a> {
 }
 
 /// What the answers are made from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Site<'a> {
-    /// Figures and facts.
-    pub view: &'a View,
+    /// Reads figures and facts; not before it is known that they may be seen.
+    pub view: &'a dyn Fn() -> View,
     /// The last minutes.
     pub history: &'a History,
     /// Log levels, to read and to change.
@@ -141,7 +141,6 @@ impl Topic {
 
 /// Answers.
 pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
-    let view = site.view;
     let Some(topic) = Topic::of(request.path) else {
         let paths: String = TOPICS.iter().map(|(path, _)| format!("{OFFICIAL}{path}\n")).collect();
         return Response::text(404, format!("there is no such page; there are:\n/\n{paths}"));
@@ -163,6 +162,7 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         }
         return Response::text(403, refusal.text());
     }
+    let view = &(site.view)();
     match topic {
         Topic::Page => page(),
         Topic::Status => Response::json(200, &status::render(view, site.history, points(request.query))),

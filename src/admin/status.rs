@@ -215,7 +215,7 @@ fn connections(view: &View) -> (Vec<Value>, u64) {
 }
 
 fn certificates(view: &View) -> Vec<Value> {
-    let of = |it: &super::view::CertificateFacts| json!({ "place": it.place, "days_left": it.days_left });
+    let of = |it: &super::view::CertificateFacts| json!({ "place": it.place, "days_left": view.days_left(it) });
     view.certificates.iter().map(of).collect()
 }
 

@@ -7,6 +7,7 @@ use crate::config::model::{Config, Url};
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::stages::Stages;
 use crate::time::{Now, Time};
+use crate::tls::Expiry;
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
@@ -47,12 +48,10 @@ pub struct DestinationFacts {
 /// An own certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// What it is for: `service.tls`, or `destinations.NAME`.
+    /// What it is for: `service.tls`, `service.manage.tls`, or `destinations.NAME`.
     pub place: String,
-    /// Whole days until it expires; negative when it has.
-    pub days_left: i64,
-    /// When it expires, in seconds since 1970.
-    pub expires: u64,
+    /// When it expires.
+    pub expiry: Expiry,
 }
 
 impl Facts {
@@ -174,6 +173,11 @@ impl View {
         self.is_listening && !self.executors.iter().any(|snapshot| snapshot.is_draining)
     }
 
+    /// Whole days until a certificate expires; negative when it has.
+    pub fn days_left(&self, certificate: &CertificateFacts) -> i64 {
+        certificate.expiry.days_left(self.now.unix_ms / 1000)
+    }
+
     /// A time of the executors' clock, in milliseconds since 1970.
     pub fn wall_ms(&self, at: Time) -> u64 {
         self.now.unix_ms.saturating_sub(self.now.monotonic.since(at).as_millis() as u64)
@@ -196,5 +200,49 @@ impl View {
             snapshot.endpoints.is_empty()
                 || snapshot.endpoints.iter().skip(before).take(count).any(|url| url.state == UrlState::Healthy)
         })
+    }
+}
+
+/// A connector with one destination of two URLs, for tests of what is made of it: 60 s after its start.
+#[cfg(test)]
+pub mod example {
+    use super::*;
+
+    /// So many milliseconds after the start.
+    pub fn at(ms: u64) -> Time {
+        Time::from_nanos(ms * 1_000_000)
+    }
+
+    /// With what these executors have published.
+    pub fn view(destination: &str, executors: Vec<Snapshot>) -> View {
+        let destination = DestinationFacts {
+            name: destination.to_owned(),
+            endpoints: vec!["a:1".to_owned(), "b:2".to_owned()],
+            urls: vec!["http://a:1/x".to_owned(), "http://b:2/".to_owned()],
+            protocol: "HTTP_2",
+            max_connections: 7,
+        };
+        View {
+            facts: Arc::new(Facts {
+                version: "1.2.3",
+                cluster_name: Some("east".to_owned()),
+                destinations: vec![destination],
+                cores: vec![3, 5],
+                max_records: 1_000,
+                max_bytes: 1 << 30,
+                config: String::new(),
+                started: 1_700_000_000.5,
+            }),
+            executors: executors.into_iter().map(Arc::new).collect(),
+            process: Process::default(),
+            now: Now { monotonic: at(60_000), unix_ms: 1_700_000_060_500 },
+            certificates: vec![CertificateFacts { place: "service.tls".to_owned(), expiry: Expiry(1_699_900_000) }],
+            uptime: Duration::from_secs(60),
+            is_alive: true,
+            is_listening: true,
+            not_allowed: 4,
+            lost_lines: [6, 2],
+            lag: Some(Duration::from_micros(2_500)),
+        }
     }
 }

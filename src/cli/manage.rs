@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::config::{self, model};
-use crate::io::manage_client::Client;
+use crate::io::manage_client::{Client, ClientError};
 
 /// Where a manage port is unless it is said.
 const URL: &str = "http://127.0.0.1:8902";
@@ -53,6 +53,52 @@ impl ManageArgs {
             None => format!("--url {why}"),
         })
     }
+}
+
+/// A command that asks, as messages call it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// Its name.
+    pub command: &'static str,
+    /// What it shows, such as `records`.
+    pub shows: &'static str,
+    /// What another server has not, such as `no taps`.
+    pub missing: &'static str,
+}
+
+impl Asking {
+    /// What an answer means that is no success, and what to do.
+    pub fn refusal(self, url: &str, status: u16) -> String {
+        let Asking { command, shows, missing } = self;
+        match status {
+            401 => format!(
+                "{url} wants the token of its service.manage.token-file, or another one than it got (status 401). Give that file with --token-file, or the configuration with -f; without any token it answers on its own machine."
+            ),
+            403 => format!(
+                "{url} shows {shows} on its own machine only (status 403). Run ringpost {command} there with --url http://127.0.0.1:PORT, or set service.manage.token-file and give that file with --token-file."
+            ),
+            404 => format!(
+                "{url} has {missing} (status 404). Is this the service.manage port of a Ringpost, of this version?"
+            ),
+            _ => format!("{url} answers with status {status}. Is this the service.manage port of a Ringpost?"),
+        }
+    }
+}
+
+/// Why there is no answer, and what to do. Not cleaned.
+pub fn unanswered(error: &ClientError) -> String {
+    format!(
+        "{error}. Is the connector running, with service.manage and this port? Name another one with --url, or its configuration file with -f."
+    )
+}
+
+/// What a client asks in. To be ended with `shutdown_background`: a look-up of a name may stand still in a thread of its own.
+///
+/// # Errors
+/// In words.
+pub fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    built.map_err(|error| format!("cannot ask: {error}"))
 }
 
 fn manage_of(file: &Path) -> Result<model::Manage, String> {

@@ -9,8 +9,12 @@ use std::time::Duration;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::manage::{Asking, runtime, unanswered};
 use super::{EXIT_FAILED, EXIT_USAGE, TapArgs};
-use crate::io::manage_client::{Answer, Client, ClientError};
+use crate::io::manage_client::{Answer, Client};
+
+/// What messages call it.
+const ASKING: Asking = Asking { command: "tap", shows: "records", missing: "no taps" };
 
 /// Bytes of one line; a record has some tens of KiB at most for each destination.
 const LINE_BYTES: usize = 8 << 20;
@@ -33,16 +37,11 @@ pub fn tap(args: &TapArgs) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let done = match runtime {
-        Ok(runtime) => {
-            let done = runtime.block_on(watch(&client, args));
-            // A look-up of a name may stand still in a thread of its own.
-            runtime.shutdown_background();
-            done
-        }
-        Err(error) => Err((EXIT_FAILED, format!("cannot ask: {error}"))),
-    };
+    let done = runtime().map_err(|why| (EXIT_FAILED, why)).and_then(|runtime| {
+        let done = runtime.block_on(watch(&client, args));
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, why)) => {
@@ -55,14 +54,7 @@ pub fn tap(args: &TapArgs) -> ExitCode {
 type Failure = (u8, String);
 
 async fn watch(client: &Client, args: &TapArgs) -> Result<(), Failure> {
-    let failed = |error: ClientError| {
-        (
-            EXIT_FAILED,
-            format!(
-                "{error}. Is the connector running, with service.manage and this port? Name another one with --url, or its configuration file with -f."
-            ),
-        )
-    };
+    let failed = |error| (EXIT_FAILED, unanswered(&error));
     let stopped = Arc::<AtomicBool>::default();
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stopped))
@@ -129,26 +121,8 @@ async fn refused(client: &Client, answer: Answer) -> Failure {
     let why = String::from_utf8_lossy(&body).trim().to_owned();
     match status {
         400 => (EXIT_USAGE, format!("{url}: --{why}")),
-        401 => (
-            EXIT_FAILED,
-            format!(
-                "{url} wants the token of its service.manage.token-file, or another one than it got (status 401). Give that file with --token-file, or the configuration with -f; without any token it answers on its own machine."
-            ),
-        ),
-        403 => (
-            EXIT_FAILED,
-            format!(
-                "{url} shows records on its own machine only (status 403). Run ringpost tap there with --url http://127.0.0.1:PORT, or set service.manage.token-file and give that file with --token-file."
-            ),
-        ),
-        404 => (
-            EXIT_FAILED,
-            format!("{url} has no taps (status 404). Is this the service.manage port of a Ringpost, of this version?"),
-        ),
         503 => (EXIT_FAILED, format!("{url}: {why} (status 503)")),
-        _ => {
-            (EXIT_FAILED, format!("{url} answers with status {status}. Is this the service.manage port of a Ringpost?"))
-        }
+        _ => (EXIT_FAILED, ASKING.refusal(&url, status)),
     }
 }
 

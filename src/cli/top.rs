@@ -19,10 +19,14 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::manage::{Asking, runtime, unanswered};
 use super::{EXIT_FAILED, EXIT_USAGE, TopArgs};
 use crate::admin::top::text::clean;
 use crate::admin::top::{self, HISTORY, Screen, Silence, Status};
 use crate::io::manage_client::Client;
+
+/// What messages call it.
+const ASKING: Asking = Asking { command: "top", shows: "its figures", missing: "no status page" };
 
 /// Bytes of an answer; a thousand destinations with their last errors fit several times.
 const MOST_BYTES: usize = 8 << 20;
@@ -64,7 +68,6 @@ pub fn top(args: &TopArgs) -> ExitCode {
 fn once(client: &Client) -> Result<(), String> {
     let runtime = runtime()?;
     let status = runtime.block_on(ask(client));
-    // A look-up of a name may stand still in a thread of its own.
     runtime.shutdown_background();
     let status = status?;
     let is_terminal = std::io::stdout().is_terminal();
@@ -77,38 +80,17 @@ fn once(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    let built = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    built.map_err(|error| format!("cannot ask: {error}"))
-}
-
 /// The figures, or what happened and what to do, cleaned.
 async fn ask(client: &Client) -> Result<Status, String> {
-    let why = |error: crate::io::manage_client::ClientError| {
-        clean(&format!(
-            "{error}. Is the connector running, with service.manage and this port? Name another one with --url, or its configuration file with -f."
-        ))
-    };
+    let why = |error| clean(&unanswered(&error));
     let answer = client.get(&format!("/status?history={HISTORY}")).await.map_err(why)?;
-    let (url, status) = (client.url(), answer.status);
-    match status {
-        200 => {
-            let body = answer.whole(MOST_BYTES).await.map_err(why)?;
-            Status::read(&body).map_err(|why| {
-                format!("{url} answers, but not as a Ringpost does: {why}. Is this its service.manage port?")
-            })
-        }
-        401 => Err(format!(
-            "{url} wants the token of its service.manage.token-file, or another one than it got (status 401). Give that file with --token-file, or the configuration with -f; without any token it answers on its own machine."
-        )),
-        403 => Err(format!(
-            "{url} shows its figures on its own machine only (status 403). Run ringpost top there with --url http://127.0.0.1:PORT, or set service.manage.token-file and give that file with --token-file."
-        )),
-        404 => Err(format!(
-            "{url} has no status page (status 404). Is this the service.manage port of a Ringpost, of this version?"
-        )),
-        _ => Err(format!("{url} answers with status {status}. Is this the service.manage port of a Ringpost?")),
+    let url = client.url();
+    if answer.status != 200 {
+        return Err(ASKING.refusal(url, answer.status));
     }
+    let body = answer.whole(MOST_BYTES).await.map_err(why)?;
+    Status::read(&body)
+        .map_err(|why| format!("{url} answers, but not as a Ringpost does: {why}. Is this its service.manage port?"))
 }
 
 /// As https://no-color.org has it.

@@ -56,7 +56,7 @@ fn is_empty(node: &Node) -> bool {
 }
 
 fn destination(context: &mut Context<'_>, view: &View<'_>, name: String, limits: &Limits) -> Destination {
-    let protocols = [("HTTP_1_1", Protocol::Http1), ("HTTP_2", Protocol::Http2)];
+    let protocols = [Protocol::Http1, Protocol::Http2].map(|protocol| (protocol.name(), protocol));
     let protocol = view.choice(context, "protocol", &protocols, Protocol::Http2);
     if protocol == Protocol::Http1 && view.find("http2-max-concurrent-streams").is_some() {
         let message = "has no effect with `protocol: HTTP_1_1`; take it out".to_owned();

@@ -115,11 +115,7 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     let section = join("destinations", &destination.name);
     let number = |page: &mut Page<'_>, key: &str, value: String| page.one(2, &section, key, &value);
     number(page, "urls", urls(destination));
-    let protocol = match destination.protocol {
-        Protocol::Http1 => "HTTP_1_1",
-        Protocol::Http2 => "HTTP_2",
-    };
-    number(page, "protocol", protocol.to_owned());
+    number(page, "protocol", destination.protocol.name().to_owned());
     number(page, "call-timeout", destination.call_timeout.as_millis().to_string());
     number(page, "connect-timeout", destination.connect_timeout.as_millis().to_string());
     let connections = destination.max_connections_per_endpoint;

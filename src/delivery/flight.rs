@@ -7,6 +7,7 @@ use super::names::NameId;
 use super::ordering::Outcome;
 use super::table::Key;
 use crate::format::{ContentType, Framing};
+use crate::http::Request;
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 
@@ -213,6 +214,17 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The request that it is.
+    pub fn request(&self) -> Request {
+        Request {
+            body: self.body.clone(),
+            digest: self.digest,
+            values: self.values.clone(),
+            content: self.content,
+            gzip: self.gzip,
+        }
+    }
+
     /// Whether its destination will never take what was sent, and that was more than one record.
     pub fn refuses_batch(&self) -> bool {
         self.refused_for_good && self.digest.is_none()

@@ -109,6 +109,11 @@ impl Source {
         }
     }
 
+    /// A frame has come in part.
+    pub fn is_mid_frame(&self) -> bool {
+        self.assembler.as_ref().is_some_and(Assembler::is_mid_frame)
+    }
+
     /// Acks that are ready to be written at `now`, and what was released for them just now.
     pub fn output(&mut self, now: Time, mut released: impl FnMut(Released)) -> &[u8] {
         if self.written == self.acks.len() {

@@ -217,11 +217,6 @@ impl Taps {
         self.watches = taps.iter().take(MOST_TAPS).map(watch).collect();
     }
 
-    /// Whether nobody taps.
-    pub fn is_empty(&self) -> bool {
-        self.watches.is_empty()
-    }
-
     /// Records that are followed now.
     pub fn followed(&self) -> usize {
         self.followed.len()

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write};
 
 use crate::http::FailureKind;
+use crate::logging;
 use crate::time::Time;
 
 /// Longer words are cut.
@@ -65,8 +66,7 @@ fn write_cut(text: &mut String, what: &dyn Display) {
     impl Write for Cut<'_> {
         fn write_str(&mut self, part: &str) -> std::fmt::Result {
             let room = TEXT_BYTES.saturating_sub(self.0.len());
-            let end = (0..=room.min(part.len())).rev().find(|end| part.is_char_boundary(*end)).unwrap_or(0);
-            self.0.push_str(part.get(..end).unwrap_or_default());
+            self.0.push_str(logging::cut(part, room));
             if part.len() > room { Err(std::fmt::Error) } else { Ok(()) }
         }
     }

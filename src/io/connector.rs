@@ -99,7 +99,7 @@ impl Connector {
             .with_stopwatch(shell::stopwatch);
         // On an error below, `places` goes before `connector`: executors that run already see the end of their messages,
         // and the connector's own drop finds them draining.
-        let mut connector = Connector::not_started(addresses, cores.clone(), &config, materials.clone());
+        let mut connector = Connector::not_started(addresses, cores.clone(), clock, &config, materials.clone());
         let mut links = connector.keep_rejected(&config, cores.len())?;
         let hands_over = shared.is_ordered() && cores.len() > 1;
         let mut handovers = if hands_over { handover::connect(cores.len())? } else { Vec::new() }.into_iter();
@@ -142,7 +142,13 @@ impl Connector {
     }
 
     /// Nothing of it runs yet.
-    fn not_started(addresses: Vec<SocketAddr>, cores: Vec<usize>, config: &Config, materials: Materials) -> Connector {
+    fn not_started(
+        addresses: Vec<SocketAddr>,
+        cores: Vec<usize>,
+        clock: Clock,
+        config: &Config,
+        materials: Materials,
+    ) -> Connector {
         let taps = Hub::new(cores.len());
         Connector {
             addresses,
@@ -150,7 +156,7 @@ impl Connector {
             placement: Arc::new(Placement::new(Vec::new(), config.limits.xdr_keepalive, Vec::new())),
             figures: Figures::default(),
             cores,
-            clock: Clock::start(),
+            clock,
             listening: Arc::default(),
             threads: Vec::new(),
             watchdog: None,

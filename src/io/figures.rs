@@ -8,7 +8,7 @@
 //! next; [`HISTOGRAM_BYTES`](crate::metrics::stages::HISTOGRAM_BYTES)), and what readers keep. A histogram takes as much
 //! as the sizes that it has seen need: usually half of that, and nothing where nothing was recorded.
 
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::metrics::snapshot::Snapshot;
@@ -18,6 +18,15 @@ pub const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 
 /// The snapshot of one executor that is published.
 type Place = Mutex<Arc<Snapshot>>;
+
+/// The lock, unless somebody has it.
+pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
 
 /// An executor's end.
 #[derive(Debug, Default)]
@@ -32,17 +41,13 @@ impl Publisher {
     /// waiting.
     pub fn publish(&mut self, fill: impl FnOnce(&mut Snapshot)) -> bool {
         let next = self.fill(fill);
-        match self.place.try_lock() {
-            Ok(mut published) => self.spare = Some(std::mem::replace(&mut *published, next)),
-            Err(TryLockError::Poisoned(poisoned)) => {
-                self.spare = Some(std::mem::replace(&mut *poisoned.into_inner(), next));
-            }
-            Err(TryLockError::WouldBlock) => {
-                self.spare = Some(next);
-                return false;
-            }
-        }
-        true
+        let mut published = try_lock(&self.place);
+        let is_published = published.is_some();
+        self.spare = Some(match &mut published {
+            Some(published) => std::mem::replace(&mut **published, next),
+            None => next,
+        });
+        is_published
     }
 
     /// The same for the last time: waits for whoever takes a reference just now.

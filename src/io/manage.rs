@@ -53,9 +53,6 @@ const BODY_BYTES: usize = 64 * 1024;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// An executor that has published nothing for so long is not alive.
-const ALIVE: Duration = Duration::from_secs(1);
-
 /// Loads are those of so many looks.
 const LOAD_LOOKS: u32 = 5;
 
@@ -138,7 +135,7 @@ impl Bound {
             tokio::task::LocalSet::new().block_on(&runtime, run(self.listeners, Rc::new(site), &stopped));
         })?;
         for address in addresses {
-            tracing::info!(target: "server", "metrics and health are on {scheme}://{address}/manage/rest/v1/prometheus");
+            tracing::info!(target: "server", "metrics and health are on {scheme}://{address}{}/prometheus", router::OFFICIAL);
         }
         Ok(Manage { stop, thread: Some(thread) })
     }
@@ -177,12 +174,9 @@ impl Site {
         self.history.borrow_mut().look(self.sight.clock.now(), &self.sight.figures.read());
     }
 
-    fn certificates(&self, now: u64) -> Vec<CertificateFacts> {
+    fn certificates(&self) -> Vec<CertificateFacts> {
         let materials = &self.sight.materials;
-        let of = |place: String, expiry: Option<Expiry>| {
-            let expiry = expiry?;
-            Some(CertificateFacts { place, days_left: expiry.days_left(now), expires: expiry.0 })
-        };
+        let of = |place: String, expiry: Option<Expiry>| Some(CertificateFacts { place, expiry: expiry? });
         let service = materials.service.iter().chain(&materials.manage);
         let service = service.filter_map(|handle| of(handle.name().to_owned(), handle.expiry()));
         let destinations = materials.destinations.iter().flatten();
@@ -198,14 +192,14 @@ impl Site {
         View {
             facts: Arc::clone(&self.facts),
             // One that drains may have ended, as it should.
-            is_alive: executors.iter().all(|it| it.is_draining || now.monotonic.since(it.taken) <= ALIVE),
+            is_alive: executors.iter().all(|it| it.is_draining || now.monotonic.since(it.taken) <= history::STILL),
             is_listening: self.sight.listening.load(Ordering::Acquire),
             process: self.sampler.borrow().read(),
             uptime: Duration::from_nanos(now.monotonic.as_nanos()),
             not_allowed: self.sight.placement.not_allowed(),
             lost_lines: [self.lost.dropped(), self.lost.refused()],
             lag: (lag.count > 0).then(|| Duration::from_nanos(lag.p99)),
-            certificates: self.certificates(now.unix_ms / 1000),
+            certificates: self.certificates(),
             now,
             executors,
         }
@@ -234,9 +228,13 @@ impl Site {
             body: &body,
             asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
         };
-        let view = self.view();
         let history = self.history.borrow();
-        let site = router::Site { view: &view, history: &history, levels: &self.levels, token: self.token.as_deref() };
+        let site = router::Site {
+            view: &|| self.view(),
+            history: &history,
+            levels: &self.levels,
+            token: self.token.as_deref(),
+        };
         let answer = router::answer(&asked, site);
         if !asked.body.is_empty() && answer.status == 200 {
             tracing::info!(target: "server", "{peer} changed log levels on the manage port: they are {}", answer.body.trim_end());
@@ -332,28 +330,27 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: 
 impl Site {
     /// The answer, with the records of a tap for its body if it is one.
     fn hyper_response(&self, answer: Response, peer: IpAddr) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
-        let Some(asked) = &answer.tap else { return with_head(&answer, Either::Left(Full::new(body_of(&answer)))) };
+        let Some(asked) = &answer.tap else { return whole(answer) };
         match self.sight.taps.begin(asked, Arc::clone(&self.sight.listening)) {
             Some(stream) => {
                 tracing::info!(target: "server", "{peer} taps records on the manage port");
                 with_head(&answer, Either::Right(stream))
             }
-            None => {
-                let busy = Response::text(
-                    503,
-                    format!("{MOST_TAPS} taps are open already, which is as many as there may be: close one\n"),
-                );
-                with_head(&busy, Either::Left(Full::new(body_of(&busy))))
-            }
+            None => whole(Response::text(
+                503,
+                format!("{MOST_TAPS} taps are open already, which is as many as there may be: close one\n"),
+            )),
         }
     }
 }
 
-fn body_of(answer: &Response) -> Bytes {
-    match &answer.body {
+/// With the body that it has.
+fn whole<B>(mut answer: Response) -> hyper::Response<Either<Full<Bytes>, B>> {
+    let body = match std::mem::take(&mut answer.body) {
         Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
-        Cow::Owned(text) => Bytes::copy_from_slice(text.as_bytes()),
-    }
+        Cow::Owned(text) => Bytes::from(text),
+    };
+    with_head(&answer, Either::Left(Full::new(body)))
 }
 
 fn with_head<B>(answer: &Response, body: B) -> hyper::Response<B> {

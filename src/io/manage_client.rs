@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::admin::router::OFFICIAL;
 use crate::config::model::{DestinationTls, Protocol, Scheme, Secret, TrustFile, Url};
 use crate::config::{self, named_file};
 use crate::tls::settings::{self, Outside};
@@ -32,9 +33,6 @@ pub const TIME_OUT: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer's head, and of what is read ahead of its body.
 const HEAD_BYTES: usize = 32 * 1024;
-
-/// What the paths of [`Client::get`] follow; a URL that ends with it is taken, too.
-pub const BASE: &str = "/manage/rest/v1";
 
 /// Why there is no answer. Texts may hold what the other side sent: clean them before they go to a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,9 +93,9 @@ impl Client {
         }
         let path = url.path.trim_end_matches('/');
         let path = path.strip_suffix("/status").unwrap_or(path);
-        url.path = path.strip_suffix(BASE).unwrap_or(path).trim_end_matches('/').to_owned();
+        url.path = path.strip_suffix(OFFICIAL).unwrap_or(path).trim_end_matches('/').to_owned();
         let is_https = url.scheme == Scheme::Https;
-        let shown = format!("{}://{}{}", if is_https { "https" } else { "http" }, url.authority(), url.path);
+        let shown = format!("{}://{}{}", url.scheme.name(), url.authority(), url.path);
         let authorization = token.map(|token| {
             let value = HeaderValue::try_from(format!("Bearer {}", token.0));
             value.map_err(|_| "the token has characters that cannot be sent; write it in visible ASCII".to_owned())
@@ -115,7 +113,7 @@ impl Client {
         &self.shown
     }
 
-    /// Asks for a path below [`BASE`], with its query, such as `/status?history=0`, and waits for the head of the answer.
+    /// Asks for a path below [`OFFICIAL`], with its query, such as `/status?history=0`, and waits for the head of the answer.
     ///
     /// # Errors
     /// No answer; every status is one.
@@ -135,7 +133,7 @@ impl Client {
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
         // What goes wrong with it is said by the answer or its body.
         let driver = Driver(tokio::spawn(async move { drop(connection.await) }));
-        let target = format!("{}{BASE}{path}", self.url.path);
+        let target = format!("{}{OFFICIAL}{path}", self.url.path);
         let mut request = hyper::Request::get(target)
             .header(HOST, self.url.authority())
             .header(USER_AGENT, concat!("ringpost/", env!("CARGO_PKG_VERSION")))

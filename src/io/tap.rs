@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
+use super::figures::try_lock;
 use crate::admin::tap::Asked;
 use crate::delivery::engine::Engine;
 use crate::delivery::tap::{Event, Filter, MOST_TAPS, QUEUE, QUEUE_BYTES};
@@ -111,15 +112,6 @@ impl Hub {
 
     fn taps(&self) -> MutexGuard<'_, Vec<Arc<Tap>>> {
         self.0.taps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The lock, unless somebody has it.
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(guard) => Some(guard),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
     }
 }
 

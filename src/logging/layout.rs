@@ -32,7 +32,7 @@ pub fn simple(since_epoch: Duration, level: &Level, logger: &str, text: &str) ->
     let (date, time) = civil(since_epoch);
     let mut line = format!("{date} {time} GMT {:<5} {logger} - ", level.as_str());
     // A line feed in a value would start a line that nobody logged.
-    for c in cut(text).chars() {
+    for c in cut(text, MAX_TEXT).chars() {
         if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line.push('\n');
@@ -53,7 +53,7 @@ pub fn json(
     put("time", format!("{date}T{time}Z"));
     put("level", level.as_str().to_owned());
     put("logger", logger.to_owned());
-    put("message", cut(message).to_owned());
+    put("message", cut(message, MAX_TEXT).to_owned());
     if !fields.is_empty() {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
         object.insert("fields".to_owned(), Value::Object(fields.collect()));
@@ -71,8 +71,9 @@ fn plain(value: &Value) -> Cow<'_, str> {
     }
 }
 
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MAX_TEXT);
+/// The first bytes of `text`, `most` at most, in whole characters.
+pub fn cut(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -137,7 +138,7 @@ impl Visit for Text {
             // Writing to a String cannot fail.
             let _ = write!(self.message, "{value:?}");
         } else {
-            self.fields.push((field.name(), cut(&format!("{value:?}")).into()));
+            self.fields.push((field.name(), cut(&format!("{value:?}"), MAX_TEXT).into()));
         }
     }
 }

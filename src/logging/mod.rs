@@ -20,7 +20,7 @@ use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, span};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::config::model::{LogFormat, Logging};
-pub use layout::utc;
+pub use layout::{cut, utc};
 pub use levels::{LogLevels, MAX_LOGGERS};
 pub use limit::{RateLimit, more};
 use rotate::Rotating;

@@ -1,3 +1,4 @@
+use super::super::view::example::at;
 use super::*;
 
 /// One executor that is published now and then.
@@ -25,10 +26,6 @@ impl Executor {
         self.0.taken = at(at_ms);
         Arc::new(self.0.clone())
     }
-}
-
-fn at(ms: u64) -> Time {
-    Time::from_nanos(ms * 1_000_000)
 }
 
 fn now(ms: u64) -> Now {

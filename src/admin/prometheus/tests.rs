@@ -1,47 +1,14 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::super::view::{DestinationFacts, Facts, Process};
+use super::super::view::example::{self, at};
 use super::*;
-use crate::time::{Now, Time};
-
-fn at(ms: u64) -> Time {
-    Time::from_nanos(ms * 1_000_000)
-}
+use crate::time::Now;
+use crate::tls::Expiry;
 
 fn view(executors: Vec<Snapshot>) -> View {
-    let destination = DestinationFacts {
-        name: "d".to_owned(),
-        endpoints: vec!["a:1".to_owned(), "b:2".to_owned()],
-        urls: vec!["http://a:1/".to_owned(), "http://b:2/".to_owned()],
-        protocol: "HTTP_2",
-        max_connections: 7,
-    };
-    View {
-        facts: Arc::new(Facts {
-            version: "1.2.3",
-            cluster_name: Some("east".to_owned()),
-            destinations: vec![destination],
-            cores: vec![3, 5],
-            max_records: 1_000,
-            max_bytes: 1 << 30,
-            config: String::new(),
-            started: 1_700_000_000.5,
-        }),
-        executors: executors.into_iter().map(Arc::new).collect(),
-        process: Process::default(),
-        now: Now { monotonic: at(60_000), unix_ms: 1_700_000_060_500 },
-        certificates: vec![
-            CertificateFacts { place: "service.tls".to_owned(), days_left: -2, expires: 1_699_900_000 },
-            CertificateFacts { place: "destinations.d".to_owned(), days_left: 30, expires: 1_702_600_000 },
-        ],
-        uptime: Duration::from_secs(60),
-        is_alive: true,
-        is_listening: true,
-        not_allowed: 0,
-        lost_lines: [0, 0],
-        lag: None,
-    }
+    let mut view = example::view("d", executors);
+    view.certificates.push(CertificateFacts { place: "destinations.d".to_owned(), expiry: Expiry(1_702_600_000) });
+    view
 }
 
 /// An executor whose URLs failed last at these times.

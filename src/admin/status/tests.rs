@@ -1,47 +1,14 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::super::view::{CertificateFacts, Facts, Process};
+use super::super::view::example::{self, at};
 use super::*;
 use crate::metrics::snapshot::{DestinationFigures, PoolCounts, Snapshot};
-use crate::time::{Now, Time};
+use crate::time::Now;
 
 const EVIL: &str = "a\"b\\c</script><img src=x>\u{7}é";
 
-fn at(ms: u64) -> Time {
-    Time::from_nanos(ms * 1_000_000)
-}
-
 fn view(executors: Vec<Snapshot>) -> View {
-    let destination = DestinationFacts {
-        name: EVIL.to_owned(),
-        endpoints: vec!["a:1".to_owned(), "b:2".to_owned()],
-        urls: vec!["http://a:1/x".to_owned(), "http://b:2/".to_owned()],
-        protocol: "HTTP_2",
-        max_connections: 7,
-    };
-    View {
-        facts: Arc::new(Facts {
-            version: "1.2.3",
-            cluster_name: Some("east".to_owned()),
-            destinations: vec![destination],
-            cores: vec![3, 5],
-            max_records: 1_000,
-            max_bytes: 1 << 30,
-            config: String::new(),
-            started: 1_700_000_000.5,
-        }),
-        executors: executors.into_iter().map(Arc::new).collect(),
-        process: Process::default(),
-        now: Now { monotonic: at(60_000), unix_ms: 1_700_000_060_500 },
-        certificates: vec![CertificateFacts { place: "service.tls".to_owned(), days_left: -2, expires: 0 }],
-        uptime: Duration::from_secs(60),
-        is_alive: true,
-        is_listening: true,
-        not_allowed: 4,
-        lost_lines: [6, 2],
-        lag: Some(Duration::from_micros(2_500)),
-    }
+    example::view(EVIL, executors)
 }
 
 /// An executor with a healthy URL and one in `state`, and so many XDR connections.

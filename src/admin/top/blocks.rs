@@ -264,15 +264,18 @@ pub fn connections(status: &Status, columns: usize) -> Block {
             plain_cell(span(status.now_ms.saturating_sub(one.opened_ms) / 1000)),
         ])
     };
-    let (title, lines) = lay_out(&titles, status.connections.iter().map(row).collect(), columns);
-    let units = lines.into_iter().map(|line| Unit { lines: vec![line], is_bad: false }).collect();
+    let rows = status.connections.iter().map(row).collect();
     Block {
-        head: vec![title],
-        units,
-        brief: None,
         left_out: status.connections_left_out,
-        nouns: ("XDR connection", "XDR connections"),
+        ..plain_list(&titles, rows, columns, ("XDR connection", "XDR connections"))
     }
+}
+
+/// One line for each row, none of which is worse than another.
+fn plain_list(titles: &[Column], rows: Vec<Row>, columns: usize, nouns: (&'static str, &'static str)) -> Block {
+    let (title, lines) = lay_out(titles, rows, columns);
+    let units = lines.into_iter().map(|line| Unit { lines: vec![line], is_bad: false }).collect();
+    Block { head: vec![title], units, brief: None, left_out: 0, nouns }
 }
 
 /// Certificates of our own, with the days that they have left; none if there is none.
@@ -285,13 +288,6 @@ pub fn certificates(status: &Status, columns: usize) -> Option<Block> {
         let left = if one.days_left < 0 { "expired".to_owned() } else { one.days_left.to_string() };
         Row::Cells(vec![plain_cell(one.place.0.clone()), plain_cell(left)])
     };
-    let (title, lines) = lay_out(&titles, status.certificates.iter().map(row).collect(), columns);
-    let units: Vec<Unit> = lines.into_iter().map(|line| Unit { lines: vec![line], is_bad: false }).collect();
-    (!units.is_empty()).then(|| Block {
-        head: vec![title],
-        units,
-        brief: None,
-        left_out: 0,
-        nouns: ("certificate", "certificates"),
-    })
+    let rows: Vec<Row> = status.certificates.iter().map(row).collect();
+    (!rows.is_empty()).then(|| plain_list(&titles, rows, columns, ("certificate", "certificates")))
 }

@@ -8,7 +8,7 @@ use super::super::flight::{Origin, Stage};
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
-use crate::http::{self, Exchange, ExchangeLimits, Request, Target};
+use crate::http::{self, Exchange, ExchangeLimits, Target};
 use crate::policy::table::ProfileId;
 use crate::time::Time;
 use crate::tls::session::Session;
@@ -228,14 +228,7 @@ impl Engine {
         };
         let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };
         endpoint.queued.release(1);
-        let request = Request {
-            body: attempt.body.clone(),
-            digest: attempt.digest,
-            values: attempt.values.clone(),
-            content: attempt.content,
-            gzip: attempt.gzip,
-        };
-        if connection.exchange.submit(key.into(), request).is_err() {
+        if connection.exchange.submit(key.into(), attempt.request()).is_err() {
             // It said that it had room: then it is over by now, and its end brings the endpoint back here.
             endpoint.queued.charge(1);
             endpoint.queue.push_front(key);

@@ -34,9 +34,8 @@ const HANDSHAKES_AT_ONCE: usize = 256;
 const LEAST_HANDSHAKES: usize = 8;
 
 /// One executor's part of them.
-pub(super) const fn handshakes_at_once(executors: usize) -> usize {
-    let part = HANDSHAKES_AT_ONCE / if executors == 0 { 1 } else { executors };
-    if part < LEAST_HANDSHAKES { LEAST_HANDSHAKES } else { part }
+pub(super) fn handshakes_at_once(executors: usize) -> usize {
+    (HANDSHAKES_AT_ONCE / executors.max(1)).max(LEAST_HANDSHAKES)
 }
 
 impl Engine {
@@ -103,7 +102,7 @@ impl Engine {
         source.is_mid_record = is_mid_record;
         if is_mid_record {
             source.partial_since = Some(now);
-        } else if !source.assembler.as_ref().is_some_and(Assembler::is_mid_frame) {
+        } else if !source.is_mid_frame() {
             source.partial_since = None;
         }
     }
@@ -303,7 +302,7 @@ impl Engine {
         let Some(source) = self.sources.get_mut(key) else { return };
         if !source.received_any {
             tracing::debug!(target: "server", "{}: closed without a byte (a probe)", source.peer);
-        } else if source.assembler.as_ref().is_some_and(Assembler::is_mid_frame) {
+        } else if source.is_mid_frame() {
             tracing::debug!(target: "server", "{}: closed inside a frame, which the server sends again", source.peer);
         }
         source.phase = Phase::Closing;

@@ -8,7 +8,6 @@ use super::super::table::Key;
 use super::super::tap::{Arrival, Candidate, Event, Filter, Sent, TEXT_BYTES, Taps, Way, Word};
 use super::Engine;
 use crate::config::model::Protocol;
-use crate::http::Request;
 use crate::policy::table::ProfileId;
 use crate::record::{self, ChangeRecord, DecodeLimits};
 use crate::time::{Now, Time};
@@ -180,15 +179,8 @@ impl Engine {
         let is_batch = self.flights.get(attempt.flight).is_some_and(|flight| flight.batch.is_some());
         let mut shown = None;
         self.tell(key, |tap, way, (at, records), attempt| {
-            let request = Request {
-                body: attempt.body.clone(),
-                digest: attempt.digest,
-                values: attempt.values.clone(),
-                content: attempt.content,
-                gzip: attempt.gzip,
-            };
             let (start, headers) = shown.get_or_insert_with(|| {
-                (target.show_start(), target.show_headers(&request, protocol == Protocol::Http2))
+                (target.show_start(), target.show_headers(&attempt.request(), protocol == Protocol::Http2))
             });
             let sent = Sent {
                 protocol: protocol.name(),

@@ -226,8 +226,7 @@ impl Engine {
             let half = source.partial_since.filter(|since| is_reading && *since + partial <= now);
             let deaf = source.stuck_since.filter(|since| *since + stuck <= now);
             if half.is_some() || deaf.is_some() {
-                let is_mid_frame = source.assembler.as_ref().is_some_and(Assembler::is_mid_frame);
-                let what = match (deaf.is_some(), source.is_securing, is_mid_frame) {
+                let what = match (deaf.is_some(), source.is_securing, source.is_mid_frame()) {
                     (true, ..) => "it did not read its acks within limits.ack-write-timeout",
                     (false, true, _) => "its TLS handshake was not done within limits.partial-frame-timeout",
                     (false, false, true) => "a frame was not completed within limits.partial-frame-timeout",

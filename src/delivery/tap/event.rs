@@ -13,17 +13,9 @@ use crate::wire::ack;
 /// Bytes of a reason, or of the value of a header.
 const WORDS_BYTES: usize = 1024;
 
-/// The first bytes of `text`.
+/// As much of a reason, or of a name of others, as is shown.
 pub(super) fn cut(text: &str) -> &str {
-    cut_at(text, WORDS_BYTES)
-}
-
-fn cut_at(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    logging::cut(text, WORDS_BYTES)
 }
 
 /// A JSON object that is being written. Members stand in the order in which they are put.
@@ -123,7 +115,7 @@ fn content(object: &mut Object, followed: &Followed, formatter: &mut Formatter) 
                 object.raw("record", &text);
             } else {
                 object.number("record_bytes", text.len());
-                object.text("record_cut", cut_at(&text, TEXT_BYTES));
+                object.text("record_cut", logging::cut(&text, TEXT_BYTES));
             }
         }
         Err(fault) => object.text("record_left_out", cut(&fault.to_string())),
