@@ -84,7 +84,7 @@ impl Neighbour {
 /// `in-flight-bytes` of a connector beside which a neighbour is.
 const IN_FLIGHT: u64 = 32 << 20;
 
-/// Descriptors that connections to destinations may still have at the end.
+/// Descriptors that connections to destinations may still have at the end: 2 or 32 connections to a sink, and those that drain.
 const KEPT: usize = 64;
 
 /// A connector with a neighbour beside what a test disturbs, and the oracle at the end.
