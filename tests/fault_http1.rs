@@ -329,6 +329,24 @@ fn h14_an_early_success_by_a_peer_that_never_takes_the_request_is_none() {
     arena.finish();
 }
 
+/// As above, where the configuration says that a conflict means success.
+#[test]
+fn h14_an_early_conflict_that_counts_as_success_by_a_peer_that_never_takes_the_request_is_none() {
+    let mut arena = Arena::with(
+        HTTP_1,
+        |wire| {
+            if wire.begun() {
+                wire.send("HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        },
+        |settings, _| settings.set("http-success-status-codes: [ 200, 409 ]"),
+    );
+    arena.blob(10 << 20);
+    assert_eq!(arena.one(0), 11);
+    arena.finish();
+}
+
 #[test]
 fn h22_a_head_that_drips_ends_at_the_call_timeout() {
     drips("HTTP/1.1 200 OK\r\nA-Header-That-Goes-On-And-On-And-On: 0123456789012345678901234567890123456789");

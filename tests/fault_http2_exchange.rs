@@ -9,6 +9,7 @@
 )]
 
 use bytes::Bytes;
+use ringpost::config::model::StatusSet;
 use ringpost::http::{ExchangeLimits, Outcome, State, Ticket};
 
 #[allow(dead_code, reason = "each test file uses its own part")]
@@ -44,12 +45,12 @@ struct Account {
 
 impl Account {
     fn open() -> Account {
-        let mut account = Account {
-            connection: Connection::with(ExchangeLimits::default()),
-            receive: FIRST_WINDOW,
-            send: FIRST_WINDOW,
-            next: 0,
-        };
+        Account::with(ExchangeLimits::default())
+    }
+
+    fn with(limits: ExchangeLimits) -> Account {
+        let mut account =
+            Account { connection: Connection::with(limits), receive: FIRST_WINDOW, send: FIRST_WINDOW, next: 0 };
         account.take();
         account.connection.receive(&[settings(&[])]);
         account.take();
@@ -311,6 +312,20 @@ fn h06_what_a_peer_may_send_without_an_answer_is_bounded_and_an_answer_starts_an
     }
     assert!(matches!(connection.outcomes().as_slice(), [(failed, Outcome::Failed { .. })] if *failed == ticket));
     assert!(connection.exchange.why_closed().unwrap().contains("without answering"));
+}
+
+#[test]
+fn h14_an_early_answer_that_the_configuration_calls_success_waits_like_any() {
+    let mut success = StatusSet::successful();
+    success.insert(409);
+    let mut account = Account::with(ExchangeLimits { success, ..ExchangeLimits::default() });
+    let ticket = account.submit(100_000);
+    let stream = account.take()[0];
+    account.receive(&[frame(HEADERS, END_HEADERS | 1, stream, &status(409))]);
+    assert_eq!(account.connection.outcomes(), [], "the peer does not have the whole request");
+    account.connection.exchange.end();
+    let outcomes = account.connection.outcomes();
+    assert!(matches!(outcomes.as_slice(), [(failed, Outcome::Failed { .. })] if *failed == ticket), "{outcomes:?}");
 }
 
 #[test]

@@ -23,8 +23,8 @@ pub struct Http1 {
     outcome: Option<(Ticket, Outcome)>,
     /// See [`super::Exchange::next_begun`].
     begun: Option<Ticket>,
-    /// Status of a success that was complete before the request was: it counts when the request is written.
-    early: Option<u16>,
+    /// A success that was complete before the request was: it counts when the request is written.
+    early: Option<Outcome>,
     closed: bool,
     /// The first byte of its first answer was not one of HTTP.
     unwelcome: bool,
@@ -126,11 +126,12 @@ impl Http1 {
                 let rest = consumed < bytes.len();
                 // A success for a request that the peer does not have yet: what is left of it has to follow, or the
                 // record would be lost with an answer that says that it was taken.
-                if (200..300).contains(&status) && (unsent || !keep && !attempt.written) {
-                    self.early = Some(status);
+                let outcome = Outcome::of(status, self.reader.retry_after());
+                if outcome.is_one_of(&self.limits.success) && (unsent || !keep && !attempt.written) {
+                    self.early = Some(outcome);
                     return;
                 }
-                self.finish(Outcome::of(status, self.reader.retry_after()));
+                self.finish(outcome);
                 self.reused = true;
                 if !keep {
                     self.closed = true;
@@ -196,9 +197,9 @@ impl Http1 {
         }
         attempt.written = out.len() == before;
         if attempt.written
-            && let Some(status) = self.early.take()
+            && let Some(outcome) = self.early.take()
         {
-            self.finish(Outcome::Response { status });
+            self.finish(outcome);
             self.close("the peer answered before it had the whole request");
         }
     }

@@ -27,7 +27,7 @@ use h2::{Ping, PingPong, SendStream};
 use super::{ExchangeLimits, FailureKind, Outcome, Processed, Request, State, Target, Ticket};
 use body::{Body, Sent};
 use classify::{Greeting, Verdict};
-use phase::{Phase, is_success};
+use phase::Phase;
 use pipe::{Pipe, PipeEnd};
 use ready::{Flag, ReadySet, SlotWaker};
 use start::{CONNECTION_WINDOW_BYTES, STREAMS_BEFORE_SETTINGS};
@@ -504,7 +504,7 @@ impl Http2 {
             self.begun.push(attempt.ticket);
         }
         let Poll::Ready(mut outcome) = polled else { return };
-        if attempt.early.is_none() && is_success(outcome) && !attempt.is_written(&slot.sent) {
+        if attempt.early.is_none() && outcome.is_one_of(&self.limits.success) && !attempt.is_written(&slot.sent) {
             attempt.early = Some(outcome);
             self.early += 1;
             return self.poll_slot(index, cut);

@@ -1,4 +1,6 @@
-//! Bounds of one connection, named; each says what breaks without it.
+//! Bounds of one connection, named; each says what breaks without it; and which answers wait for all of their request.
+
+use crate::config::model::StatusSet;
 
 /// Bounds of one [`super::Exchange`].
 #[derive(Debug, Clone)]
@@ -17,6 +19,9 @@ pub struct ExchangeLimits {
     pub max_requests: usize,
     /// Bytes that one [`super::Exchange::transmit`] hands out. Without it a batch of large bodies is copied at once.
     pub transmit_high_water: usize,
+    /// Statuses that mean that the record was taken: such an answer counts only when its request is written, or the record
+    /// would be lost with it.
+    pub success: StatusSet,
 }
 
 impl ExchangeLimits {
@@ -41,6 +46,7 @@ impl Default for ExchangeLimits {
             first_requests: usize::MAX,
             max_requests: Self::REQUESTS,
             transmit_high_water: Self::TRANSMIT_HIGH_WATER,
+            success: StatusSet::successful(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub use retry_after::RetryAfter;
 pub use secured::Secured;
 pub use target::{Target, TargetError};
 
-use crate::config::model::Protocol;
+use crate::config::model::{Protocol, StatusSet};
 use crate::format::ContentType;
 use crate::tls::session::{Alpn, Session};
 
@@ -94,6 +94,14 @@ impl Outcome {
         match wait {
             Some(wait) if asks_to_wait(status) => Outcome::RetryAfter { status, wait },
             _ => Outcome::Response { status },
+        }
+    }
+
+    /// Whether it is a complete response with one of these statuses.
+    fn is_one_of(&self, statuses: &StatusSet) -> bool {
+        match self {
+            Outcome::Response { status } | Outcome::RetryAfter { status, .. } => statuses.contains(*status),
+            Outcome::Failed { .. } => false,
         }
     }
 }

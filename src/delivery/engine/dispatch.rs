@@ -338,7 +338,8 @@ pub(super) fn new_exchange(destination: &Destination, target: &Rc<Target>, first
         Protocol::Http1 => 1,
         Protocol::Http2 => destination.streams,
     };
-    let limits = ExchangeLimits { max_streams: streams, first_requests, ..ExchangeLimits::default() };
+    let success = destination.success;
+    let limits = ExchangeLimits { max_streams: streams, first_requests, success, ..ExchangeLimits::default() };
     let Some(host) = target.tls_host() else { return Exchange::new(destination.protocol, Rc::clone(target), limits) };
     // Each connection takes the settings of now; open ones keep theirs.
     let tls = destination.tls.as_ref().ok_or_else(|| "there are no TLS settings".to_owned());

@@ -1,11 +1,15 @@
 use super::*;
-use crate::config::model::{Headers, Scheme, Url};
+use crate::config::model::{Headers, Scheme, StatusSet, Url};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn exchange() -> Http1 {
+    exchange_with(ExchangeLimits::default())
+}
+
+fn exchange_with(limits: ExchangeLimits) -> Http1 {
     let url = Url { scheme: Scheme::Http, host: "sink.example".to_owned(), port: 8080, path: "/in?a=b".to_owned() };
-    Http1::new(Rc::new(Target::new(&url, &Headers::default()).unwrap()), ExchangeLimits::default())
+    Http1::new(Rc::new(Target::new(&url, &Headers::default()).unwrap()), limits)
 }
 
 fn ticket(slot: u32) -> Ticket {
@@ -174,6 +178,34 @@ fn an_early_success_counts_when_the_rest_of_the_request_is_written() {
     cut.receive(OK);
     cut.end();
     assert_eq!(cut.next_outcome(), Some((ticket(1), failed(FailureKind::Closed, Processed::Unknown))));
+}
+
+#[test]
+fn an_early_answer_that_the_configuration_calls_success_waits_for_its_request_like_any() {
+    let mut success = StatusSet::successful();
+    [409, 503].into_iter().for_each(|status| success.insert(status));
+    let limits = || ExchangeLimits { success, ..ExchangeLimits::default() };
+    let answers: [(&[u8], u16); 2] = [
+        (b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n", 409),
+        (b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", 503),
+    ];
+    for (answer, status) in answers {
+        let begin = || {
+            let mut exchange = exchange_with(limits());
+            exchange.submit(ticket(1), Request::json(vec![b'x'; 1 << 20].into(), [0; 20])).unwrap();
+            transmit(&mut exchange);
+            exchange.receive(answer);
+            assert_eq!(exchange.next_outcome(), None, "{status}: the peer has a quarter of the request");
+            exchange
+        };
+        let mut whole = begin();
+        while !transmit(&mut whole).is_empty() {}
+        let outcome = whole.next_outcome().unwrap().1;
+        assert!(outcome.is_one_of(&success) && !outcome.is_one_of(&StatusSet::successful()), "{status}: {outcome:?}");
+        let mut cut = begin();
+        cut.end();
+        assert_eq!(cut.next_outcome(), Some((ticket(1), failed(FailureKind::Closed, Processed::Unknown))), "{status}");
+    }
 }
 
 #[test]

@@ -70,8 +70,3 @@ impl Phase {
 fn retry_after(headers: &http::HeaderMap) -> Option<RetryAfter> {
     headers.get_all(http::header::RETRY_AFTER).iter().find_map(|value| RetryAfter::parse(value.as_bytes()))
 }
-
-/// Whether it is an answer with a status from 200 to 299.
-pub(super) fn is_success(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Response { status: 200..300 })
-}
