@@ -87,7 +87,7 @@ impl Engine {
         flight.since = now;
         flight.batch =
             Some(Box::new(Batch { more: members.collect(), data, ends: batch.ends, sources_gone: u64::MAX }));
-        let start = self.prune(&mut flight).unwrap_or(start);
+        let start = self.prune(&mut flight, false).unwrap_or(start);
         if flight.members().all(|member| !self.source_takes_answers(member.source)) {
             self.counters.orphaned += flight.len() as u64;
             return self.drop_unsent(&flight);
@@ -105,12 +105,17 @@ impl Engine {
 
     /// The same for one of its records.
     pub(super) fn drop_member(&mut self, member: &Member) {
+        self.drop_member_as(member, Outcome::Failed);
+    }
+
+    /// The same, where some destination may have taken it.
+    fn drop_member_as(&mut self, member: &Member, outcome: Outcome) {
         self.answer(member.source, member.number, ack::TEMPORARY);
         if let Some(tap) = &mut self.tap {
             tap.flies((member.source, member.number), false);
         }
         self.budget.release_record();
-        self.free_slot(member, Outcome::Failed);
+        self.free_slot(member, outcome);
     }
 
     /// Puts a batch with its body in the queues of all its destinations; or answers its records 11 if one of them has no
@@ -164,13 +169,15 @@ impl Engine {
     }
 
     /// Takes records out of a batch whose connections have gone, if that leaves any. Where its new body begins in its
-    /// data, if it has one.
-    fn prune(&mut self, flight: &mut Flight) -> Option<usize> {
+    /// data, if it has one. `is_out`: a destination has or had the batch, and a version in it is in flight until the flight
+    /// ends: it stays.
+    fn prune(&mut self, flight: &mut Flight, is_out: bool) -> Option<usize> {
         let gone = self.sources_gone;
         if flight.batch.as_ref().is_none_or(|batch| batch.sources_gone == gone) {
             return None;
         }
-        let live: Vec<bool> = flight.members().map(|member| self.source_takes_answers(member.source)).collect();
+        let stays = |member: &Member| is_out && member.slot.is_some() || self.source_takes_answers(member.source);
+        let live: Vec<bool> = flight.members().map(stays).collect();
         let batch = flight.batch.as_mut()?;
         batch.sources_gone = gone;
         if live.iter().all(|live| *live) || !live.contains(&true) {
@@ -203,8 +210,10 @@ impl Engine {
         let first = entry.first;
         (flight.taken, flight.unknown) = (entry.taken, entry.unknown);
         flight.batch = entry.batch.take();
-        flight.unknown |= self.attempts_of(key).any(|(_, attempt)| matches!(attempt.stage, Stage::Sent(_)));
-        let start = self.prune(&mut flight);
+        let is_sent = self.attempts_of(key).any(|(_, attempt)| matches!(attempt.stage, Stage::Sent(_)));
+        flight.unknown |= is_sent;
+        let is_out = is_sent || self.attempts_of(key).any(|(_, attempt)| attempt.stage == Stage::Done);
+        let start = self.prune(&mut flight, is_out);
         let body = start.and_then(|start| flight.batch.as_ref().map(|batch| batch.data.slice(start..)));
         let digest = flight.only_digest();
         if let Some(entry) = self.flights.get_mut(key) {
@@ -254,7 +263,8 @@ impl Engine {
                 if flight.taken || flight.unknown {
                     self.count_duplicate(flight.taken);
                 }
-                self.drop_member(member);
+                let outcome = if flight.taken { Outcome::Partly } else { Outcome::Failed };
+                self.drop_member_as(member, outcome);
                 continue;
             }
             let rebuilt = rebuild(&framing, batch, &[at]);

@@ -222,6 +222,64 @@ fn a_batch_that_is_taken_apart_keeps_the_slots_of_its_records() {
 }
 
 #[test]
+fn a_version_whose_source_has_gone_is_in_flight_while_a_destination_has_its_batch() {
+    let mut config = batched(ordered(2), 2);
+    config.destinations[1].max_connections_per_endpoint = 1;
+    let mut rig = Rig::new(&config);
+    let (mut known, other) = (Vec::new(), rig.another_source());
+    rig.versions(rig.source, &[(8, 1, b'r'), (9, 1, b'r')]);
+    let busy = rig.requests(&mut known);
+    rig.reply(busy[0].0, OK);
+    // The first destination gets this batch, the only connection to the second one is busy.
+    rig.versions(other, &[(1, 10, b'r')]);
+    rig.version(2, 20);
+    let first = rig.requests(&mut known);
+    assert_eq!(luts(&first), [[10, 20]]);
+    rig.engine.source_closed(other);
+    rig.reply(busy[1].0, OK);
+    let second = rig.requests(&mut known);
+    rig.versions(rig.source, &[(1, 11, b'r'), (3, 30, b'r')]);
+    rig.after(2_000);
+    rig.tick();
+    let meanwhile = rig.requests(&mut known);
+    assert!(luts(&meanwhile).concat().iter().all(|lut| *lut != 11), "10 may still be on its way: {meanwhile:?}");
+    for (connection, _) in first.iter().chain(&second).chain(&meanwhile) {
+        rig.reply(*connection, OK);
+    }
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        rig.after(2_000);
+        rig.tick();
+        let next = rig.requests(&mut known);
+        seen.extend(luts(&next).concat());
+        next.iter().for_each(|(connection, _)| rig.reply(*connection, OK));
+    }
+    assert_eq!(seen.iter().filter(|lut| **lut == 11).count(), 2, "then 11 goes to both: {seen:?}");
+    assert_eq!(rig.codes(), [0; 5]);
+    rig.assert_ordered(5);
+}
+
+#[test]
+fn a_version_that_is_dropped_from_a_batch_which_a_destination_took_holds_older_ones_back() {
+    let mut rig = Rig::new(&batched(ordered(2), 2));
+    let (mut known, other) = (Vec::new(), rig.another_source());
+    rig.versions(other, &[(1, 10, b'r')]);
+    rig.version(2, 20);
+    let first = rig.requests(&mut known);
+    assert_eq!(luts(&first), [[10, 20], [10, 20]]);
+    rig.reply(first[0].0, OK);
+    rig.engine.source_closed(other);
+    rig.reply(first[1].0, REFUSED);
+    let apart = rig.requests(&mut known);
+    assert_eq!(luts(&apart), [[20]], "nobody waits for 10");
+    rig.reply(apart[0].0, OK);
+    assert_eq!(rig.codes(), [0]);
+    rig.version(1, 9);
+    assert_eq!(rig.codes(), [11], "the first destination has 10, and must not see 9 after it");
+    rig.assert_ordered(2);
+}
+
+#[test]
 fn waiting_versions_obey_their_deadline_and_one_in_flight_is_over_at_its_own() {
     let mut config = ordered(1);
     config.destinations[0].call_timeout = Duration::from_secs(20);
