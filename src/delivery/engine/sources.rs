@@ -107,13 +107,15 @@ impl Engine {
         }
     }
 
-    /// TLS failed, so that the connection is of no use any more: says why.
+    /// TLS failed, so that the connection is of no use any more: says why. Nobody waits for what was not dispatched yet.
     pub fn source_insecure(&mut self, key: Key, why: &str, now: Time) {
-        let Some(source) = self.sources.get(key) else { return };
+        let Some(source) = self.sources.get_mut(key) else { return };
+        source.is_securing = false;
         let peer = source.peer;
         if let Some(left_out) = self.limited.framing.allow(now) {
             tracing::warn!(target: "server", "{peer}: connection closed: TLS: {why}{}", more(left_out));
         }
+        self.source_ended(key);
     }
 
     /// The acks that can be written at `now`.

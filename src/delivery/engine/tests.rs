@@ -249,6 +249,26 @@ fn a_url_that_never_answers_becomes_unhealthy_by_deadlines_too() {
     assert_eq!(rig.engine.counters().refused, 1);
 }
 
+#[test]
+fn what_a_source_whose_tls_broke_left_waiting_is_not_sent() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 1;
+    let mut rig = Rig::new(&config);
+    rig.send(3);
+    let connections = rig.connect();
+    let now = rig.now;
+    rig.engine.source_insecure(rig.source, "the peer sent the TLS alert BadRecordMac", now);
+    rig.answer(connections[0].connection, OK);
+    assert_eq!(
+        rig.written.pop().unwrap().1,
+        b"",
+        "nobody hears of the others any more: the server sends them again elsewhere"
+    );
+    assert_eq!(rig.engine.counters().requests, 1);
+    rig.engine.source_closed(rig.source);
+    rig.assert_empty();
+}
+
 /// SETTINGS with MAX_CONCURRENT_STREAMS 0, and then not a word.
 #[test]
 fn a_connection_that_allows_nothing_and_says_nothing_loses_its_place() {
