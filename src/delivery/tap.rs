@@ -9,6 +9,7 @@ mod filter;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -170,6 +171,7 @@ pub struct Followed {
 pub struct Taps {
     executor: usize,
     watches: Vec<Watch>,
+    limits: DecodeLimits,
     formatter: Formatter,
     random: u64,
     /// The record that is being judged.
@@ -186,13 +188,11 @@ pub struct Taps {
 impl Taps {
     /// For executor `executor`, with nobody who taps.
     pub fn new(executor: usize, limits: DecodeLimits) -> Taps {
-        // No bin can have this name, which is too long for one, so that none of them is left out.
-        let metadata_key = "aerospike-metadata".to_owned();
-        let format = Format::FlatJson { metadata_key, stringify_map_keys: true, text: Default::default() };
         Taps {
             executor,
             watches: Vec::new(),
-            formatter: Formatter::new(&format, limits),
+            limits,
+            formatter: formatter(limits),
             random: (executor as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             current: None,
             begins: (Time::ZERO, Time::ZERO),
@@ -500,10 +500,23 @@ impl Taps {
         }
         // Connections that open in any order must not make the order of what is shown.
         followed.calls.sort_by_key(|call| call.destination);
-        let line = event::line(&followed, self.executor, &mut self.formatter);
+        // This encodes what the record's own format may not have, outside of what guards the record: a defect costs a line.
+        let (executor, shown) = (self.executor, &mut self.formatter);
+        let Ok(line) = catch_unwind(AssertUnwindSafe(|| event::line(&followed, executor, shown))) else {
+            self.formatter = formatter(self.limits);
+            return self.miss(&followed.wanted);
+        };
         self.event_bytes += line.len();
         self.events.push_back(Event { taps: followed.wanted, line: line.into() });
     }
+}
+
+/// Flat JSON with everything in it.
+fn formatter(limits: DecodeLimits) -> Formatter {
+    // No bin can have this name, which is too long for one, so that none of them is left out.
+    let metadata_key = "aerospike-metadata".to_owned();
+    let format = Format::FlatJson { metadata_key, stringify_map_keys: true, text: Default::default() };
+    Formatter::new(&format, limits)
 }
 
 /// A record's way to one destination.

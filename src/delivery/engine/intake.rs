@@ -139,10 +139,13 @@ impl Engine {
             self.tap_begins(arrived);
         }
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
-            if self.tap.is_some() {
-                self.tap_overload(origin, frame, now);
+            match self.tap {
+                None => Verdict::Answer(ack::OVERLOAD),
+                Some(_) => self.guarded(origin, now.monotonic, |engine| {
+                    engine.tap_overload(origin, frame, now);
+                    Verdict::Answer(ack::OVERLOAD)
+                }),
             }
-            Verdict::Answer(ack::OVERLOAD)
         } else {
             self.recorder.decode_begins(frame.body.len(), arrived);
             self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))
