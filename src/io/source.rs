@@ -77,6 +77,7 @@ fn serve(
         };
         match next {
             Input::Wait => break Poll::Pending,
+            Input::Again => {}
             Input::Finish => {
                 // A word of farewell is written first, behind what is left.
                 let has_more = secured.as_mut().is_some_and(Secured::finish);

@@ -400,6 +400,7 @@ impl World {
             }
             match engine.source_input(key, now.monotonic) {
                 Input::Wait => break,
+                Input::Again => continue,
                 input @ (Input::Finish | Input::Gone) => end = Some(input),
                 Input::Read | Input::Resume if reads == 1 => {
                     log.push(("turn", 0));

@@ -21,6 +21,8 @@ pub enum Input {
     Resume,
     /// Do nothing until it is woken.
     Wait,
+    /// Records of it ended just now: write their acks, and ask again.
+    Again,
     /// Everything is answered: close the write side, read and drop what is left, close.
     Finish,
     /// It is gone: close at once.
@@ -200,7 +202,11 @@ impl Engine {
         // Records that wait in batches hold the room that this one waits for.
         self.make_room(now);
         self.pump_touched(now);
-        Input::Wait
+        // Its task does not hear its own wake while it asks.
+        match self.sources.get(key) {
+            Some(source) if source.woken => Input::Again,
+            _ => Input::Wait,
+        }
     }
 
     /// Whether `frame_bytes` more may be taken in from this source. While no record is in flight, one source at a

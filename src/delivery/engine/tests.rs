@@ -319,3 +319,23 @@ fn frames_that_wait_for_a_place_in_the_window_age_from_the_read_that_brought_the
     rig.tick();
     assert_eq!(rig.engine.counts().flights, 0, "7 s after the read that brought it");
 }
+
+#[test]
+fn after_the_limit_of_a_drain_nothing_more_is_sent() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 1;
+    config.limits.drain = Duration::from_secs(1);
+    let mut rig = Rig::new(&config);
+    rig.send(3);
+    let connections = rig.connect();
+    let now = rig.now;
+    rig.engine.drain(now);
+    rig.now = rig.engine.drain_until().unwrap();
+    rig.tick();
+    assert_eq!(rig.codes(), [11; 3]);
+    rig.answer(connections[0].connection, OK);
+    assert_eq!(rig.written.pop().unwrap().1, b"", "those that waited were answered, and are sent again elsewhere");
+    let counters = *rig.engine.counters();
+    assert_eq!((counters.requests, counters.duplicates_possible, counters.urls_unhealthy), (1, 1, 0));
+    rig.assert_empty();
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::flight::{Attempt, Stage};
+use super::super::source::Phase;
 use super::super::table::Key;
 use super::super::trouble::Cause;
 use super::intake::more;
@@ -320,13 +321,41 @@ impl Engine {
         }
     }
 
-    /// The drain took too long: what is left is answered 11.
+    /// The drain took too long: what is left is answered 11, and what was not sent never is.
     fn give_up(&mut self, now: Time) {
+        for key in self.sources.keys() {
+            if let Some(source) = self.sources.get_mut(key)
+                && source.phase == Phase::Open
+            {
+                source.phase = Phase::Closing;
+                self.sources_gone += 1;
+                self.handover.source_gone(key);
+            }
+        }
+        self.close_all_batches(now);
+        self.flights.keys().into_iter().for_each(|key| self.abandon(key, now));
+        // Versions that wait for another one, records that other executors have, and lines of rejected-file.
         for key in self.sources.keys() {
             if let Some(source) = self.sources.get_mut(key) {
                 source.window.complete_all(ack::TEMPORARY, now);
             }
             self.wake_source(key);
         }
+    }
+
+    /// Ends a record and its requests; that says nothing about their URLs.
+    fn abandon(&mut self, flight: Key, now: Time) {
+        self.answer_flight(flight, ack::TEMPORARY, now);
+        let mut next = self.flights.get(flight).and_then(|flight| flight.first);
+        while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
+            next = attempt.sibling;
+            if let Stage::Sent(_) = attempt.stage {
+                self.note_unknown(key);
+                self.count_error(key);
+                self.cancel(key, now);
+            }
+            self.finish_attempt(key);
+        }
+        self.finish_flight(flight);
     }
 }

@@ -309,6 +309,19 @@ fn records_that_fill_the_room_to_the_last_place_are_sent_when_their_source_has_t
 }
 
 #[test]
+fn a_source_hears_of_its_records_that_end_while_it_asks_whether_it_is_read() {
+    let mut config = batching(100);
+    config.service.max_concurrent_records = 4;
+    let mut rig = Rig::new(&config);
+    rig.send(4);
+    let now = rig.now;
+    (0..3).for_each(|_| rig.engine.endpoint_failed(0, false, &"broken", now));
+    assert_eq!(rig.engine.source_input(rig.source, now), Input::Again);
+    assert_eq!(rig.codes(), [11; 4]);
+    rig.assert_empty();
+}
+
+#[test]
 fn a_batch_that_nobody_waits_for_is_not_sent() {
     let mut rig = Rig::new(&batching(3));
     rig.send(2);

@@ -575,3 +575,24 @@ fn a_url_that_accepts_and_closes_without_a_word_is_tested_now_and_then_and_not_w
         assert_eq!(connections.len(), 1, "{protocol:?}");
     }
 }
+
+#[test]
+fn a_test_that_breaks_off_leaves_the_url_alone_for_longer() {
+    let mut rig = Rig::new(&config(1));
+    break_url(&mut rig, 0);
+    for pause in [1_000, 2_000, 4_000, 5_000] {
+        rig.after(pause - 1);
+        rig.send(1);
+        assert_eq!(rig.codes(), [11], "refused");
+        rig.after(1);
+        rig.send(1);
+        let sent = requests(&mut rig);
+        rig.answer(sent[0].1, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhal");
+        rig.engine.connection_ended(sent[0].1, rig.now);
+        rig.engine.connection_closed(sent[0].1, rig.now);
+        assert_eq!(rig.codes(), [11]);
+        rig.send(1);
+        assert_eq!(rig.codes(), [11], "refused at once");
+        assert_eq!(requests(&mut rig), [], "and not another test");
+    }
+}
