@@ -12,30 +12,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringpost_load::record::RecordSpec;
 use ringpost_load::sink::{Behaviour, Fault};
 use ringpost_load::source::SourceConfig;
-use support::manage::{BASE, ask, ask_raw, series, with_manage};
+use support::manage::{BASE, ask, ask_raw, series, settled, with_manage};
 use support::*;
 
 const PREFIX: &str = "aerospike_esp_outbound_";
-
-/// Waits until series say what they have to, since executors publish four times a second.
-#[track_caller]
-fn settled(manage: SocketAddr, expected: &[(String, u64)]) -> BTreeMap<String, f64> {
-    let deadline = Instant::now() + LONG;
-    loop {
-        let all = series(manage);
-        let wrong = expected.iter().find(|(name, value)| all.get(name) != Some(&(*value as f64)));
-        let Some((name, value)) = wrong else { return all };
-        assert!(Instant::now() < deadline, "{name} is {:?} and not {value}", all.get(name));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// Those of which a test can say no number.
 fn series_without_a_count(all: &BTreeMap<String, f64>, cluster: &str, endpoint: &str) {

@@ -18,13 +18,12 @@ pub struct Outcomes {
 impl Outcomes {
     /// Those of one executor.
     pub fn of(counters: &Counters) -> Outcomes {
-        let skipped = counters.skipped + counters.stale + counters.coalesced;
         let failed = counters.acked_permanent + counters.acked_temporary + counters.acked_overload;
         Outcomes {
-            success: counters.acked_ok.saturating_sub(skipped),
-            skipped,
-            parse_error: counters.content_faults,
-            error: failed.saturating_sub(counters.content_faults),
+            success: counters.acked_delivered,
+            skipped: counters.acked_ok.saturating_sub(counters.acked_delivered),
+            parse_error: counters.acked_bad_content,
+            error: failed.saturating_sub(counters.acked_bad_content),
         }
     }
 

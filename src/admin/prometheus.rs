@@ -195,7 +195,11 @@ const COUNTS: [Count; 42] = [
     ("records_handed_over", "Records that were handed to the executor that orders them.", |it| it.handed_over),
     ("records_refused", "Records that found no usable URL or no room in a queue, answered 11.", |it| it.refused),
     ("records_expired", "Records that were given up at limits.record-deadline, answered 11.", |it| it.deadlines),
-    ("records_orphaned", "Records whose XDR connection was gone before they were sent.", |it| it.orphaned),
+    (
+        "records_orphaned",
+        "Records whose XDR connection was gone before they were sent to each of their destinations.",
+        |it| it.orphaned,
+    ),
     ("duplicates", "Records that come again although a destination has taken them.", |it| it.duplicates),
     ("duplicates_possible", "Records that come again although a request for them may have been acted on.", |it| {
         it.duplicates_possible
@@ -209,7 +213,7 @@ const COUNTS: [Count; 42] = [
     ("xdr_handshakes_crowded_out", "XDR connections closed since too many others had their TLS handshake.", |it| {
         it.handshakes_crowded_out
     }),
-    ("xdr_pauses", "Times that an XDR connection had to wait for room.", |it| it.pauses),
+    ("xdr_pauses", "Times that an XDR connection began to wait for room.", |it| it.pauses),
     ("requests", "HTTP requests that were given to a connection.", |it| it.requests),
     ("requests_retried", "Requests that were sent a second time, since they were certainly not looked at.", |it| {
         it.retries

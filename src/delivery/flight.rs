@@ -199,8 +199,10 @@ pub struct Attempt {
     pub digest: Option<[u8; 20]>,
     /// The destination said that it will never take it.
     pub refused_for_good: bool,
-    /// It had its one retry.
+    /// It had its one retry: another request, or another queue.
     pub retried: bool,
+    /// A connection had it.
+    pub was_sent: bool,
     /// It is the one record that tests an unhealthy URL.
     pub test: bool,
     /// When it was last given to a connection.

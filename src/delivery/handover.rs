@@ -11,6 +11,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
+use super::answer::Answer;
 use super::budget::{Budget, Charge};
 use super::chain::{Chain, Linked, Links};
 use super::table::{Key, Table};
@@ -53,7 +54,7 @@ pub struct Parcel {
     bytes: Vec<u8>,
     /// Of the sender's budget, for the bytes.
     charge: Option<Charge>,
-    codes: Vec<(Key, u8)>,
+    codes: Vec<(Key, Answer)>,
     /// Connections of the sender that take no more answers. They stand behind all frames of theirs.
     closed: Vec<Key>,
     /// Bytes of the receiver's frames that the sender has looked at.
@@ -249,9 +250,9 @@ impl Handover {
         Some((to, parcel))
     }
 
-    /// Takes a parcel in, but for its frames' content. Gives the codes of own records to `answer`, and says whether
-    /// connections have gone.
-    pub fn receive(&mut self, from: usize, parcel: Parcel, mut answer: impl FnMut(Key, u64, u8)) -> bool {
+    /// Takes a parcel in, but for its frames' content. Gives the answers of own records to `answer`, with whether they are in
+    /// time, and says whether connections have gone.
+    pub fn receive(&mut self, from: usize, parcel: Parcel, mut answer: impl FnMut(Key, u64, Answer, bool)) -> bool {
         for Opened { source, peer, port } in parcel.opened {
             let ghost = Ghost { from, source, peer, port, is_open: true, waiting: 0 };
             if let Some(key) = self.ghosts.insert(ghost) {
@@ -264,9 +265,7 @@ impl Handover {
             if let Some(link) = self.links.get_mut(away.link) {
                 link.records = link.records.saturating_sub(1);
             }
-            if !away.answered {
-                answer(away.source, away.number, code);
-            }
+            answer(away.source, away.number, code, !away.answered);
         }
         for frame in &parcel.frames {
             if let Some(ghost) = self.names.get(&(from, frame.source)).and_then(|key| self.ghosts.get_mut(*key)) {
@@ -348,13 +347,13 @@ impl Handover {
         self.ghosts.get(key)
     }
 
-    /// The code of a frame that came from another executor.
-    pub fn answer(&mut self, key: Key, number: u64, code: u8) {
+    /// The answer to a frame that came from another executor.
+    pub fn answer(&mut self, key: Key, number: u64, answer: Answer) {
         let Some(ghost) = self.ghosts.get_mut(key) else { return };
         ghost.waiting = ghost.waiting.saturating_sub(1);
         let from = ghost.from;
         if let Some(link) = self.links.get_mut(from) {
-            link.parcel.codes.push((unpack(number), code));
+            link.parcel.codes.push((unpack(number), answer));
         }
         self.touch(from);
         self.forget_idle(key);

@@ -10,6 +10,7 @@
 //! - A record without an outcome gets 11 at its deadline. No path waits without one.
 //! - An outcome whose ticket is old changes nothing but a counter.
 
+pub mod answer;
 pub mod batch;
 pub mod bodies;
 pub mod breaker;

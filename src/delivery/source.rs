@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::answer::{Answer, Cause};
 use super::window::{AckWindow, Released};
 use crate::policy::table::PortId;
 use crate::time::Time;
@@ -76,6 +77,8 @@ pub struct Source {
     /// Waits in the engine's list for room at another executor.
     pub waits_for_link: bool,
     acks: Vec<u8>,
+    /// What they say.
+    answers: Vec<Answer>,
     written: usize,
 }
 
@@ -105,6 +108,7 @@ impl Source {
             woken: false,
             waits_for_link: false,
             acks: Vec::new(),
+            answers: Vec::new(),
             written: 0,
         }
     }
@@ -118,15 +122,18 @@ impl Source {
     pub fn output(&mut self, now: Time, mut released: impl FnMut(Released)) -> &[u8] {
         if self.written == self.acks.len() {
             self.acks.clear();
+            self.answers.clear();
             self.written = 0;
             for _ in 0..ACKS_PER_WRITE {
                 let Some(next) = self.window.release(now) else { break };
-                self.acks.extend_from_slice(&ack::encode(next.code));
+                self.acks.extend_from_slice(&ack::encode(next.answer.code()));
+                self.answers.push(next.answer);
                 released(next);
             }
             if self.acks.is_empty() && self.acks.capacity() > IDLE_ACK_BYTES {
                 // An idle connection keeps next to nothing.
                 self.acks = Vec::new();
+                self.answers = Vec::new();
             }
             if self.acks.is_empty() {
                 self.window.trim();
@@ -135,11 +142,11 @@ impl Source {
         self.acks.get(self.written..).unwrap_or_default()
     }
 
-    /// Records that a destination has taken, or that were skipped, and whose code was never written.
+    /// Records that a destination has taken, and whose code was never written.
     pub fn unheard(&self) -> u64 {
         // One that was written in part was not heard either.
-        let unwritten = self.acks.chunks_exact(ack::SIZE).skip(self.written / ack::SIZE);
-        let released = unwritten.filter(|bytes| ack::code(bytes) == Some(ack::OK)).count();
+        let unwritten = self.answers.iter().skip(self.written / ack::SIZE);
+        let released = unwritten.filter(|answer| answer.cause() == Cause::Taken).count();
         self.window.taken() + released as u64
     }
 

@@ -6,13 +6,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::answer::{Answer, Cause};
 use crate::time::Time;
 
-/// No outcome yet. Not an ack code that this program sends.
-const PENDING: u8 = 0xff;
-
-/// Beside a code: a destination has taken the record.
-const TAKEN: u8 = 0x40;
+/// No outcome yet.
+const PENDING: Answer = Answer::NONE;
 
 /// Times at which codes became known are kept in as many nanoseconds, so that they need half the memory. They begin anew
 /// every 275 s, which nothing waits for: a peer that does not take its acks is not kept that long.
@@ -29,7 +27,7 @@ const KEEP_PLACES: usize = 512;
 pub struct AckWindow {
     /// Number of the record whose code is at the front.
     base: u64,
-    codes: VecDeque<u8>,
+    codes: VecDeque<Answer>,
     /// Places without a code.
     pending: usize,
     /// How many places each read took that brought any, the oldest first, and when it ended.
@@ -43,8 +41,8 @@ pub struct AckWindow {
 pub struct Released {
     /// Of the record, as [`AckWindow::open`] gave it.
     pub number: u64,
-    /// For the ack.
-    pub code: u8,
+    /// For the ack, and why.
+    pub answer: Answer,
     /// How long it waited for those before it.
     pub waited: Duration,
     /// The record's whole way, from its read.
@@ -63,14 +61,13 @@ impl AckWindow {
         self.base + self.codes.len() as u64 - 1
     }
 
-    /// Sets the code of record `number`, which is known since `now`. False if it has one already or is gone: the first
-    /// outcome stands. `is_taken`: it came with one from a destination.
-    pub fn complete(&mut self, number: u64, code: u8, is_taken: bool, now: Time) -> bool {
-        assert!(code < TAKEN, "the code of an open place is no ack code");
+    /// Sets the answer of record `number`, which is known since `now`. False if it has one already or is gone: the first
+    /// outcome stands.
+    pub fn complete(&mut self, number: u64, answer: Answer, now: Time) -> bool {
         let place = number.checked_sub(self.base).and_then(|place| usize::try_from(place).ok());
         match place.and_then(|place| Some((place, self.codes.get_mut(place)?))) {
             Some((place, open)) if *open == PENDING => {
-                *open = if is_taken { code | TAKEN } else { code };
+                *open = answer;
                 self.pending -= 1;
                 if place >= self.known.len() {
                     self.known.resize(place, 0);
@@ -86,7 +83,7 @@ impl AckWindow {
 
     /// The next code that may be written at `now`: that of the oldest record, once it has one.
     pub fn release(&mut self, now: Time) -> Option<Released> {
-        let code = self.codes.front().copied().filter(|code| *code != PENDING)?;
+        let answer = self.codes.front().copied().filter(|answer| *answer != PENDING)?;
         self.codes.pop_front();
         let number = self.base;
         self.base += 1;
@@ -100,12 +97,12 @@ impl AckWindow {
                 self.arrivals.pop_front();
             }
         }
-        Some(Released { number, code: code & !TAKEN, waited, total })
+        Some(Released { number, answer, waited, total })
     }
 
     /// Records that a destination has taken, and whose code was not released.
     pub fn taken(&self) -> u64 {
-        self.codes.iter().filter(|code| **code != PENDING && **code & TAKEN != 0).count() as u64
+        self.codes.iter().filter(|answer| answer.cause() == Cause::Taken).count() as u64
     }
 
     /// Gives memory back that an empty window does not need.
@@ -122,9 +119,10 @@ impl AckWindow {
 
     /// Gives `code` to every record that has none.
     pub fn complete_all(&mut self, code: u8, now: Time) {
+        let answer = Answer::from(code);
         self.known.resize(self.codes.len(), 0);
         for (open, known) in self.codes.iter_mut().zip(&mut self.known).filter(|(open, _)| **open == PENDING) {
-            *open = code;
+            *open = answer;
             *known = units(now);
         }
         self.pending = 0;
@@ -161,7 +159,7 @@ mod tests {
     }
 
     fn code(released: Option<Released>) -> Option<u8> {
-        released.map(|released| released.code)
+        released.map(|released| released.answer.code())
     }
 
     proptest! {
@@ -181,7 +179,7 @@ mod tests {
                 first_code.push(None);
                 for (index, code) in outcomes.by_ref().take(3) {
                     let number = index.index(first_code.len());
-                    prop_assert_eq!(window.complete(number as u64, code, code == 0, at(1)), first_code[number].is_none());
+                    prop_assert_eq!(window.complete(number as u64, code.into(), at(1)), first_code[number].is_none());
                     first_code[number].get_or_insert(code);
                 }
                 while let Some(next) = code(window.release(at(2))) {
@@ -205,11 +203,11 @@ mod tests {
     fn a_number_from_before_the_window_or_beyond_it_changes_nothing() {
         let mut window = AckWindow::default();
         let first = window.open(at(0));
-        assert!(window.complete(first, 0, true, at(0)));
+        assert!(window.complete(first, 0.into(), at(0)));
         assert_eq!(code(window.release(at(0))), Some(0));
         let second = window.open(at(0));
-        assert!(!window.complete(first, 11, false, at(0)));
-        assert!(!window.complete(second + 1, 11, false, at(0)));
+        assert!(!window.complete(first, 11.into(), at(0)));
+        assert!(!window.complete(second + 1, 11.into(), at(0)));
         assert_eq!(window.release(at(0)), None);
     }
 
@@ -218,18 +216,18 @@ mod tests {
         let mut window = AckWindow::default();
         // Two reads; the last code is known first.
         let numbers = [at(100), at(100), at(104)].map(|arrived| window.open(arrived));
-        window.complete(numbers[2], 0, true, at(106));
-        window.complete(numbers[0], 10, false, at(107));
+        window.complete(numbers[2], Answer::new(0, Cause::Taken), at(106));
+        window.complete(numbers[0], 10.into(), at(107));
         let first = window.release(at(107)).unwrap();
-        assert_eq!((first.code, first.waited, first.total), (10, Duration::ZERO, Duration::from_millis(7)));
+        assert_eq!((first.answer.code(), first.waited, first.total), (10, Duration::ZERO, Duration::from_millis(7)));
         assert_eq!(window.release(at(107)), None);
         assert_eq!(window.taken(), 1);
         window.complete_all(11, at(110));
-        let times = [(numbers[1], 11, 1, 11), (numbers[2], 0, 5, 7)];
-        for (number, code, waited, total) in times {
+        let times = [(numbers[1], Answer::from(11), 1, 11), (numbers[2], Answer::new(0, Cause::Taken), 5, 7)];
+        for (number, answer, waited, total) in times {
             let released = window.release(at(111)).unwrap();
             let (waited, total) = (Duration::from_millis(waited), Duration::from_millis(total));
-            let expected = Released { number, code, waited, total };
+            let expected = Released { number, answer, waited, total };
             assert_eq!(released, expected);
         }
         assert_eq!((window.taken(), window.is_empty()), (0, true));
@@ -240,7 +238,7 @@ mod tests {
         let mut window = AckWindow::default();
         let turn = (u64::from(u32::MAX) + 1) * UNIT_NANOS;
         let number = window.open(Time::from_nanos(turn - 6_400));
-        window.complete(number, 0, true, Time::from_nanos(turn - 640));
+        window.complete(number, 0.into(), Time::from_nanos(turn - 640));
         let released = window.release(Time::from_nanos(turn + 1_280)).unwrap();
         assert_eq!((released.waited.as_nanos(), released.total.as_nanos()), (1_920, 7_680));
     }

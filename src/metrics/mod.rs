@@ -27,6 +27,10 @@ pub struct Counters {
     pub acked_temporary: u64,
     /// Acks by code: 18.
     pub acked_overload: u64,
+    /// Of the acks with 0, records that every destination has taken.
+    pub acked_delivered: u64,
+    /// Of the acks with 10 and 11, records whose content cannot be read or written.
+    pub acked_bad_content: u64,
     /// Records acked 0 without a delivery, on purpose, as rules say or since there is none. Those that ordering acks
     /// without a delivery (`stale`, `coalesced`) are none of these.
     pub skipped: u64,
@@ -71,7 +75,7 @@ pub struct Counters {
     pub call_timeouts: u64,
     /// Records that were given up at their deadline.
     pub deadlines: u64,
-    /// Attempts that were sent a second time.
+    /// Requests that were sent a second time.
     pub retries: u64,
     /// Outcomes whose attempt was over; each changed nothing.
     pub late_outcomes: u64,
@@ -91,7 +95,7 @@ pub struct Counters {
     pub rejected_refused: u64,
     /// Records that found no usable URL or no room in a queue.
     pub refused: u64,
-    /// Records whose source was gone before they were dispatched.
+    /// Records whose source was gone before they were sent to each of their destinations.
     pub orphaned: u64,
     /// Times that a URL asked to be left alone (`Retry-After`).
     pub waits: u64,
@@ -113,7 +117,7 @@ pub struct Counters {
     pub connections_silent: u64,
     /// HTTP/2 PINGs that were sent.
     pub pings: u64,
-    /// Times that a source had to wait for room.
+    /// Times that a source began to wait for room.
     pub pauses: u64,
     /// Values and names that no format could express as they were.
     pub notes: Notes,

@@ -400,7 +400,7 @@ impl World {
             }
             match engine.source_input(key, now.monotonic) {
                 Input::Wait => break,
-                Input::Again => continue,
+                Input::Again => {}
                 input @ (Input::Finish | Input::Gone) => end = Some(input),
                 Input::Read | Input::Resume if reads == 1 => {
                     log.push(("turn", 0));
@@ -431,9 +431,7 @@ impl World {
             }
             self.log(what, [link as u64, value, 0]);
         }
-        if let Some(end) = end {
-            self.end_source(link, end, arrival);
-        }
+        end.into_iter().for_each(|end| self.end_source(link, end, arrival));
     }
 
     fn end_source(&mut self, link: usize, end: Input, arrival: u64) {

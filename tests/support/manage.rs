@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Settings, free_port};
+use super::{LONG, Settings, free_port};
 
 /// The official paths.
 pub const BASE: &str = "/manage/rest/v1";
@@ -58,4 +58,17 @@ pub fn series(to: SocketAddr) -> BTreeMap<String, f64> {
         assert!(all.insert(name.clone(), value).is_none(), "{name} is there twice");
     }
     all
+}
+
+/// Waits until series say what they have to, since executors publish four times a second.
+#[track_caller]
+pub fn settled(manage: SocketAddr, expected: &[(String, u64)]) -> BTreeMap<String, f64> {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let all = series(manage);
+        let wrong = expected.iter().find(|(name, value)| all.get(name) != Some(&(*value as f64)));
+        let Some((name, value)) = wrong else { return all };
+        assert!(Instant::now() < deadline, "{name} is {:?} and not {value}", all.get(name));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -173,10 +173,10 @@ fn ack_window<'a>() -> Step<'a> {
         open.push(window.open(Time::ZERO));
         if open.len() == ACK_BATCH {
             while let Some(number) = open.pop() {
-                window.complete(number, ack::OK, true, Time::ZERO);
+                window.complete(number, ack::OK.into(), Time::ZERO);
             }
             while let Some(released) = window.release(Time::ZERO) {
-                out.extend_from_slice(&ack::encode(released.code));
+                out.extend_from_slice(&ack::encode(released.answer.code()));
             }
         }
         Ok(())

@@ -242,6 +242,7 @@ impl Engine {
         attempt.begun = None;
         endpoint.in_flight += 1;
         self.counters.requests += 1;
+        self.counters.retries += u64::from(std::mem::replace(&mut attempt.was_sent, true));
         if self.tap.is_some() {
             self.tap_sent(key);
         }

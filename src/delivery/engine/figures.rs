@@ -2,7 +2,7 @@
 
 use super::super::breaker::Breaker;
 use super::super::endpoint::Endpoint;
-use super::super::flight::{Flight, Member, Origin, Stage};
+use super::super::flight::{Flight, Origin, Stage};
 use super::super::table::Key;
 use super::super::trouble::Cause;
 use super::Engine;
@@ -158,7 +158,12 @@ impl Engine {
         }
         let is_ended = flight.delivered || flight.given_up;
         for member in flight.members() {
-            if !is_ended || !self.is_there(member.source) {
+            let is_unheard = match member.source {
+                Origin::Source(key) => self.sources.get(key).is_none(),
+                // If one has it, the executor that acks counts it.
+                Origin::Ghost(key) => !flight.taken && self.handover.ghost(key).is_none_or(|ghost| !ghost.is_open),
+            };
+            if !is_ended || is_unheard {
                 self.count_duplicate(flight.taken);
             }
         }
@@ -170,22 +175,6 @@ impl Engine {
             self.counters.duplicates += 1;
         } else {
             self.counters.duplicates_possible += 1;
-        }
-    }
-
-    /// Answers a member of a flight, which `is_taken` if a destination has it and the code ends it.
-    pub(super) fn answer_member(&mut self, member: Member, code: u8, is_taken: bool) {
-        match member.source {
-            Origin::Source(source) => self.answer_source(source, member.number, code, is_taken),
-            Origin::Ghost(_) => self.answer(member.source, member.number, code),
-        }
-    }
-
-    /// Whether a source can still be told anything.
-    fn is_there(&self, source: Origin) -> bool {
-        match source {
-            Origin::Source(key) => self.sources.get(key).is_some(),
-            Origin::Ghost(key) => self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
         }
     }
 }

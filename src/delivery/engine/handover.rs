@@ -1,5 +1,6 @@
 //! Records of other executors, and records for them; see [`super::super::handover`].
 
+use super::super::answer::Cause;
 use super::super::flight::Origin;
 use super::super::handover::{Parcel, Taken};
 use super::super::table::Key;
@@ -21,10 +22,14 @@ impl Engine {
     /// A parcel came from executor `from`. Parcels of one executor have to come in their order.
     pub fn take_parcel(&mut self, from: usize, parcel: Parcel, now: Time) {
         self.recorder.pass(now);
-        let mut codes = Vec::new();
-        let gone = self.handover.receive(from, parcel, |source, number, code| codes.push((source, number, code)));
-        for (source, number, code) in codes {
-            self.answer(Origin::Source(source), number, code);
+        let mut answers = Vec::new();
+        let gone = self.handover.receive(from, parcel, |source, number, answer, is_in_time| {
+            answers.push((source, number, answer, is_in_time));
+        });
+        for (source, number, answer, is_in_time) in answers {
+            let is_told = is_in_time && self.answer_source(source, number, answer);
+            // It comes again, since its source was told otherwise, or has gone.
+            self.counters.duplicates += u64::from(!is_told && answer.cause() == Cause::Taken);
         }
         self.sources_gone += u64::from(gone);
         self.wake_link_waiters(now);
@@ -40,7 +45,7 @@ impl Engine {
     /// for 2 s the record is answered 18, as if there was no room here.
     pub(super) fn hand_over(&mut self, owner: usize, record: &ChangeRecord<'_>) -> Verdict {
         if self.handover.is_full(owner) {
-            return Verdict::Answer(ack::OVERLOAD);
+            return Verdict::Answer(ack::OVERLOAD.into());
         }
         self.handover.append(owner, record.body);
         Verdict::HandOver(owner)
@@ -117,12 +122,12 @@ impl Engine {
         }
         let verdict = if !self.source_takes_answers(origin) {
             self.counters.orphaned += 1;
-            Verdict::Answer(ack::TEMPORARY)
+            Verdict::Answer(ack::TEMPORARY.into())
         } else if taken.arrived + self.limits.record_deadline <= now {
             // Its own executor has answered it by now.
-            Verdict::Answer(ack::TEMPORARY)
+            Verdict::Answer(ack::TEMPORARY.into())
         } else if self.rejecting {
-            Verdict::Answer(ack::OVERLOAD)
+            Verdict::Answer(ack::OVERLOAD.into())
         } else {
             let message = bytes.get(taken.message.clone()).unwrap_or_default();
             self.recorder.guest_begins(message.len());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::super::answer::{Answer, Cause};
 use super::super::flight::{Attempt, Flight, Member, Origin, Stage};
 use super::super::names::Kind;
 use super::super::ordering::Version;
@@ -47,7 +48,7 @@ pub(super) enum Verdict {
     /// Deliver; the body was appended to the chunk.
     Deliver(Accepted),
     /// Answer with this code at once.
-    Answer(u8),
+    Answer(Answer),
     /// Answer 10 once this line stands in `rejected-file`.
     Keep(RejectedLine),
     /// Do not deliver: the answer is that of a newer version.
@@ -140,10 +141,10 @@ impl Engine {
         }
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
             match self.tap {
-                None => Verdict::Answer(ack::OVERLOAD),
+                None => Verdict::Answer(ack::OVERLOAD.into()),
                 Some(_) => self.guarded(origin, now.monotonic, |engine| {
                     engine.tap_overload(origin, frame, now);
-                    Verdict::Answer(ack::OVERLOAD)
+                    Verdict::Answer(ack::OVERLOAD.into())
                 }),
             }
         } else {
@@ -159,7 +160,7 @@ impl Engine {
             tap.enter((origin, number), !matches!(verdict, Verdict::HandOver(_)));
         }
         match verdict {
-            Verdict::Answer(code) => self.answer(origin, number, code),
+            Verdict::Answer(answer) => self.answer(origin, number, answer),
             Verdict::Keep(line) => self.rejects.push(line, origin, number, arrived + self.limits.record_deadline),
             Verdict::Deliver(record) => self.start(origin, number, record, arrived, now.monotonic),
             Verdict::Follow(version, kind) => {
@@ -187,7 +188,7 @@ impl Engine {
             Err(_) => {
                 self.bodies.buffer().truncate(written);
                 self.report_panic(origin, now);
-                Verdict::Answer(ack::TEMPORARY)
+                Verdict::Answer(ack::TEMPORARY.into())
             }
         }
     }
@@ -234,9 +235,9 @@ impl Engine {
         if record.is_transaction_monitor() {
             self.counters.skipped += 1;
             self.counters.skipped_monitors += 1;
-            return Verdict::Answer(ack::OK);
+            return Verdict::Answer(ack::OK.into());
         }
-        let Some((_, port)) = self.ends(origin) else { return Verdict::Answer(ack::TEMPORARY) };
+        let Some((_, port)) = self.ends(origin) else { return Verdict::Answer(ack::TEMPORARY.into()) };
         let kind = self.names.kind(port, record, &self.policy.table);
         if self.tap.is_some() {
             self.tap_record(origin, record, kind.profile, now);
@@ -246,7 +247,7 @@ impl Engine {
             Route::Skip => {
                 self.tap_note(&"its routing is skip");
                 self.counters.skipped += 1;
-                return Verdict::Answer(ack::OK);
+                return Verdict::Answer(ack::OK.into());
             }
             Route::None => {
                 self.tap_note(&"no route");
@@ -259,7 +260,7 @@ impl Engine {
                         text(record.namespace), text(set),
                         if self.policy.has_warned_enough() { " (further namespaces and sets without a route are not named)" } else { "" });
                 }
-                return Verdict::Answer(ack::OK);
+                return Verdict::Answer(ack::OK.into());
             }
         }
         let version = match self.place(origin, record, kind, now) {
@@ -276,7 +277,7 @@ impl Engine {
                 tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}",
                     record.identity(), more(left_out), why = self.explain(&why));
             }
-            return Verdict::Answer(ack::TEMPORARY);
+            return Verdict::Answer(ack::TEMPORARY.into());
         }
         let written = self.bodies.buffer().len();
         self.recorder.encode_begins();
@@ -324,11 +325,12 @@ impl Engine {
         if self.tap.is_some() {
             self.tap_fault(origin, fault, (kind, body), now);
         }
+        let bad = |code| Verdict::Answer(Answer::new(code, Cause::Content));
         let peer = self.ends(origin).map(|(peer, _)| peer);
         let (verdict, outcome) = match self.content_errors {
-            ContentErrors::Temporary => (Verdict::Answer(ack::TEMPORARY), "answered 11, so the server sends it again"),
+            ContentErrors::Temporary => (bad(ack::TEMPORARY), "answered 11, so the server sends it again"),
             ContentErrors::Permanent if !self.rejects.is_kept() => {
-                (Verdict::Answer(ack::PERMANENT), "answered 10, which the server does not send again")
+                (bad(ack::PERMANENT), "answered 10, which the server does not send again")
             }
             ContentErrors::Permanent => match self.rejects.line(peer, fault, kind, body, now.unix_ms, &mut self.budget)
             {
@@ -336,7 +338,7 @@ impl Engine {
                 None => {
                     self.counters.rejected_refused += 1;
                     let outcome = "answered 11, so the server sends it again: too much waits for rejected-file";
-                    (Verdict::Answer(ack::TEMPORARY), outcome)
+                    (bad(ack::TEMPORARY), outcome)
                 }
             },
         };
@@ -418,6 +420,7 @@ impl Engine {
                 digest,
                 refused_for_good: false,
                 retried: false,
+                was_sent: false,
                 test: false,
                 sent_at: now,
                 begun: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::answer::{Answer, Cause};
 use super::super::batch::NewRecord;
 use super::super::bodies;
 use super::super::flight::{Flight, Member, Origin};
@@ -139,7 +140,7 @@ impl Engine {
             Judgement::Stale => {
                 self.count_stale(complete, &|| record.identity().to_string(), now.monotonic);
                 self.tap_note(&"stale: a newer version was delivered before it");
-                return Place::Over(Verdict::Answer(ack::OK));
+                return Place::Over(Verdict::Answer(ack::OK.into()));
             }
             Judgement::Behind => "a newer version of it is at some of its destinations and comes again to the others",
             Judgement::TooManyWait => "too many versions of it wait for one another already",
@@ -154,7 +155,7 @@ impl Engine {
         if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
             tracing::warn!(target: "server", "{}: answered 11, nothing was sent: {why}{}", record.identity(), more(left_out));
         }
-        Verdict::Answer(ack::TEMPORARY)
+        Verdict::Answer(ack::TEMPORARY.into())
     }
 
     fn count_stale(&mut self, complete: bool, name: &dyn Fn() -> String, now: Time) {
@@ -327,13 +328,10 @@ impl Engine {
                 self.counters.coalesced += 1;
                 ack::OK
             }
-            Ending::Undone => ack::TEMPORARY,
-            Ending::Late => {
-                self.counters.deadlines += 1;
-                ack::TEMPORARY
-            }
+            Ending::Undone | Ending::Late => ack::TEMPORARY,
         };
-        self.answer(member.source, member.number, code);
+        let cause = if ended.ending == Ending::Late { Cause::Late } else { Cause::Other };
+        self.answer(member.source, member.number, Answer::new(code, cause));
         self.budget.release_record();
     }
 
@@ -363,8 +361,7 @@ impl Engine {
     /// Waiters whose deadline has passed, records that are remembered no longer, and records that other executors have.
     pub(super) fn expire_ordered(&mut self, now: Time) {
         while let Some((source, number)) = self.handover.expired(now) {
-            self.counters.deadlines += 1;
-            self.answer(Origin::Source(source), number, ack::TEMPORARY);
+            self.answer(Origin::Source(source), number, Answer::new(ack::TEMPORARY, Cause::Late));
         }
         if let Some(order) = &mut self.order {
             order.versions.expire(now);

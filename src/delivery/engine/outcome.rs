@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::super::answer::{Answer, Cause};
 use super::super::breaker::Change;
 use super::super::endpoint::ConnectionStage;
 use super::super::flight::{Flight, Origin, Stage};
 use super::super::table::Key;
-use super::super::trouble::Cause;
+use super::super::trouble;
 use super::Engine;
 use super::intake::more;
 use crate::config::show_duration;
@@ -17,30 +18,35 @@ use crate::wire::ack;
 
 impl Engine {
     /// Sets a record's code; the first one stands.
-    pub(super) fn answer(&mut self, source: Origin, number: u64, code: u8) {
+    pub(super) fn answer(&mut self, source: Origin, number: u64, answer: impl Into<Answer>) {
+        let answer = answer.into();
         match source {
-            Origin::Source(source) => self.answer_source(source, number, code, false),
+            Origin::Source(source) => _ = self.answer_source(source, number, answer),
+            // What is counted by answer counts where the record came in.
             Origin::Ghost(ghost) => {
-                self.handover.answer(ghost, number, code);
+                self.handover.answer(ghost, number, answer);
                 if let Some(tap) = &mut self.tap {
-                    tap.answered((source, number), code, self.recorder.moment());
+                    tap.answered((source, number), answer.code(), self.recorder.moment());
                 }
             }
         }
     }
 
-    /// The same for a record of one's own; `is_taken`: see [`Engine::answer_member`].
-    pub(super) fn answer_source(&mut self, source: Key, number: u64, code: u8, is_taken: bool) {
+    /// The same for a record that came in here. Whether its source will be told.
+    pub(super) fn answer_source(&mut self, source: Key, number: u64, answer: Answer) -> bool {
         let now = self.recorder.moment();
-        if let Some(entry) = self.sources.get_mut(source)
-            && entry.window.complete(number, code, is_taken, now)
-            && entry.window.is_ready()
-        {
-            self.wake_source(source);
+        self.counters.deadlines += u64::from(answer.cause() == Cause::Late);
+        let mut is_first = false;
+        if let Some(entry) = self.sources.get_mut(source) {
+            is_first = entry.window.complete(number, answer, now);
+            if is_first && entry.window.is_ready() {
+                self.wake_source(source);
+            }
         }
         if let Some(tap) = &mut self.tap {
-            tap.answered((Origin::Source(source), number), code, now);
+            tap.answered((Origin::Source(source), number), answer.code(), now);
         }
+        is_first
     }
 
     /// Takes what a connection has to say about its requests.
@@ -78,7 +84,7 @@ impl Engine {
             }
             Outcome::Failed { kind, processed } => {
                 self.counters.requests_failed += 1;
-                self.note_trouble(endpoint, Cause::Failed(kind), now);
+                self.note_trouble(endpoint, trouble::Cause::Failed(kind), now);
                 // A test that breaks off answers its question, too: without a pause each further record would be a test.
                 if is_test && self.endpoints.get(endpoint).is_some_and(|entry| entry.breaker.is_closed()) {
                     self.endpoint_failed(endpoint, true, &kind, now);
@@ -126,12 +132,12 @@ impl Engine {
         } else if permanent {
             self.counters.responses_permanent += 1;
             self.count_error(key);
-            self.note_trouble(endpoint, Cause::Status(status), now);
+            self.note_trouble(endpoint, trouble::Cause::Status(status), now);
             self.refused_for_good(key, status, now);
         } else {
             self.counters.responses_other += 1;
             self.count_error(key);
-            self.note_trouble(endpoint, Cause::Status(status), now);
+            self.note_trouble(endpoint, trouble::Cause::Status(status), now);
             self.report_failure(key, &format_args!("status {status}"), now);
             self.attempt_failed(key, ack::TEMPORARY, now);
         }
@@ -257,17 +263,20 @@ impl Engine {
     }
 
     /// Answers every record of a flight, once.
-    pub(super) fn answer_flight(&mut self, key: Key, code: u8, now: Time) {
+    pub(super) fn answer_flight(&mut self, key: Key, answer: impl Into<Answer>, now: Time) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         if std::mem::replace(&mut flight.answered, true) {
             return;
         }
         self.recorder.pass(now);
-        let is_taken = flight.taken && code != ack::TEMPORARY;
+        let mut answer = answer.into();
+        if flight.taken && answer.code() != ack::TEMPORARY {
+            answer = Answer::new(answer.code(), Cause::Taken);
+        }
         let member = flight.member;
-        self.answer_member(member, code, is_taken);
+        self.answer(member.source, member.number, answer);
         let Some(batch) = self.flights.get_mut(key).and_then(|flight| flight.batch.take()) else { return };
-        batch.more.iter().for_each(|member| self.answer_member(*member, code, is_taken));
+        batch.more.iter().for_each(|member| self.answer(member.source, member.number, answer));
         if let Some(flight) = self.flights.get_mut(key) {
             flight.batch = Some(batch);
         }
@@ -380,7 +389,6 @@ impl Engine {
                 entry.breaker.abandoned();
             }
         }
-        self.counters.retries += 1;
         if self.tap.is_some() {
             self.tap_error(key, why);
         }

@@ -1,5 +1,6 @@
 //! Lines for `rejected-file`: handed to I/O, and what became of them.
 
+use super::super::answer::{Answer, Cause};
 use super::super::rejects::RejectedLine;
 use super::Engine;
 use super::intake::more;
@@ -29,7 +30,7 @@ impl Engine {
             self.counters.rejected_refused += 1;
         }
         if let Some((source, number)) = self.rejects.ended() {
-            self.answer(source, number, code);
+            self.answer(source, number, Answer::new(code, Cause::Content));
         }
     }
 }

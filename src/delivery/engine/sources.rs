@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use super::super::answer::{Answer, Cause};
 use super::super::budget::{CALM_SHARE, RECORD_OVERHEAD, SHARE};
 use super::super::flight::Origin;
 use super::super::source::{Phase, Source, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, RESERVE_ABOVE, RESUME_AT_ONCE};
+use crate::metrics::Counters;
 use crate::time::Time;
 use crate::wire::ack;
 use crate::wire::frame::Assembler;
@@ -127,18 +129,12 @@ impl Engine {
         source.output(now, |released| {
             if let Some(tap) = tap {
                 let place = (Origin::Source(key), released.number);
-                tap.released(place, released.code, released.waited, released.total);
+                tap.released(place, released.answer.code(), released.waited, released.total);
             }
-            let is_dispatched = released.code != ack::OVERLOAD;
-            if is_dispatched {
+            if released.answer.code() != ack::OVERLOAD {
                 recorder.released(released.waited, released.total);
             }
-            match released.code {
-                ack::OK => counters.acked_ok += 1,
-                ack::PERMANENT => counters.acked_permanent += 1,
-                ack::OVERLOAD => counters.acked_overload += 1,
-                _ => counters.acked_temporary += 1,
-            }
+            count_ack(counters, released.answer);
         })
     }
 
@@ -254,11 +250,13 @@ impl Engine {
 
     pub(super) fn pause(&mut self, key: Key, now: Time) {
         let Some(source) = self.sources.get_mut(key) else { return };
-        source.waiting_since.get_or_insert(now);
+        if source.waiting_since.is_none() {
+            source.waiting_since = Some(now);
+            self.counters.pauses += 1;
+        }
         if !source.paused {
             source.paused = true;
             self.paused.push_back(key);
-            self.counters.pauses += 1;
         }
     }
 
@@ -344,5 +342,20 @@ impl Engine {
             Origin::Source(key) => self.sources.get(key).is_some_and(|source| source.phase == Phase::Open),
             Origin::Ghost(key) => self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
         }
+    }
+}
+
+/// An ack may be written. What is known of its record counts at this one place, so that the parts never disagree.
+fn count_ack(counters: &mut Counters, answer: Answer) {
+    match answer.code() {
+        ack::OK => counters.acked_ok += 1,
+        ack::PERMANENT => counters.acked_permanent += 1,
+        ack::OVERLOAD => counters.acked_overload += 1,
+        _ => counters.acked_temporary += 1,
+    }
+    match answer.cause() {
+        Cause::Taken => counters.acked_delivered += u64::from(answer.code() == ack::OK),
+        Cause::Content => counters.acked_bad_content += 1,
+        Cause::Other | Cause::Late => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::answer::{self, Answer};
 use super::super::flight::{Attempt, Stage};
 use super::super::source::Phase;
 use super::super::table::Key;
@@ -126,9 +127,6 @@ impl Engine {
             any = true;
             // One that was answered when another destination failed has missed nothing: only its calls end here.
             let is_open = self.flights.get(key).is_some_and(|flight| !flight.answered);
-            if is_open {
-                self.counters.deadlines += self.flights.get(key).map_or(0, |flight| flight.len() as u64);
-            }
             if is_open && let Some(left_out) = self.limited.deadline.allow(now) {
                 let record = self.describe(key);
                 tracing::warn!(target: "server",
@@ -136,6 +134,7 @@ impl Engine {
                     more(left_out));
             }
             self.count_expired(key);
+            self.answer_flight(key, Answer::new(ack::TEMPORARY, answer::Cause::Late), now);
             self.end_flight(key, now);
         }
         if any {
@@ -315,9 +314,8 @@ impl Engine {
     /// Records whose frame was not written to `rejected-file` by their deadline.
     fn expire_rejects(&mut self, now: Time) {
         while let Some((source, number)) = self.rejects.expired(now) {
-            self.counters.deadlines += 1;
             self.report_unkept(now);
-            self.answer(source, number, ack::TEMPORARY);
+            self.answer(source, number, Answer::new(ack::TEMPORARY, answer::Cause::Late));
         }
     }
 

@@ -385,3 +385,22 @@ fn sources_are_shown_one_by_one_up_to_a_bound() {
     rig.engine.publish(&mut figures);
     assert_eq!(figures.shown[0].port, 3000, "the snapshot is written anew");
 }
+
+#[test]
+fn a_wait_for_room_counts_once_however_often_its_source_tries() {
+    let mut config = config(1);
+    config.service.max_concurrent_records = 2;
+    let mut rig = rig_of(&config);
+    rig.send(4);
+    let connections = rig.connect();
+    for connect in &connections {
+        assert_eq!(rig.engine.counters().pauses, 1);
+        rig.answer(connect.connection, OK);
+        let now = rig.now;
+        assert_eq!(rig.engine.source_input(rig.source, now), Input::Resume);
+        rig.engine.source_receive(rig.source, &[], Now { monotonic: now, unix_ms: 0 });
+    }
+    assert_eq!(rig.engine.counters().pauses, 1, "one of four was taken at a time");
+    rig.send(1);
+    assert_eq!(rig.engine.counters().pauses, 2);
+}

@@ -16,6 +16,7 @@ fn pair(body_bytes: usize) -> (Rig, Rig) {
     });
     config.service.max_concurrent_records = 100_000;
     config.destinations[0].max_request_queued_per_endpoint = 100_000;
+    config.destinations[0].call_timeout = Duration::from_secs(20);
     let shared = SharedLimits::new(&config, 2);
     let mut one = Rig::of(&config, &shared, 0);
     one.frames = Generator::new(&RecordSpec { body_bytes, ..RecordSpec::default() }).unwrap();
@@ -69,4 +70,77 @@ fn bytes_that_the_owner_has_not_looked_at_are_bounded() {
         one.engine.take_parcel(1, parcel, one.now);
     }
     assert_ne!(one.engine.source_input(one.source, one.now), Input::Wait, "there is room again");
+}
+
+/// Carries parcels until there are none.
+fn exchange(one: &mut Rig, two: &mut Rig) {
+    loop {
+        let there: Vec<_> = std::iter::from_fn(|| one.engine.next_parcel()).collect();
+        let back: Vec<_> = std::iter::from_fn(|| two.engine.next_parcel()).collect();
+        if there.is_empty() && back.is_empty() {
+            return;
+        }
+        there.into_iter().for_each(|(_, parcel)| two.engine.take_parcel(0, parcel, two.now));
+        back.into_iter().for_each(|(_, parcel)| one.engine.take_parcel(1, parcel, one.now));
+    }
+}
+
+/// Sends records until one is the other executor's and has a connection there that it was written to.
+fn hand_over_one(one: &mut Rig, two: &mut Rig) -> Key {
+    while one.engine.counters().handed_over == 0 {
+        one.send(1);
+    }
+    exchange(one, two);
+    two.connect()[0].connection
+}
+
+fn both(one: &Rig, two: &Rig, of: fn(&Counters) -> u64) -> u64 {
+    of(one.engine.counters()) + of(two.engine.counters())
+}
+
+#[test]
+fn a_record_that_is_handed_over_misses_its_deadline_once_whoever_sees_it_first() {
+    for owner_first in [false, true] {
+        let (mut one, mut two) = pair(100);
+        hand_over_one(&mut one, &mut two);
+        let sent = one.sent;
+        one.after(7_000);
+        two.after(7_000);
+        if owner_first {
+            two.tick();
+            exchange(&mut one, &mut two);
+        }
+        one.tick();
+        two.tick();
+        exchange(&mut one, &mut two);
+        assert_eq!(one.codes(), vec![11; sent as usize]);
+        assert_eq!(both(&one, &two, |it| it.deadlines), sent);
+    }
+}
+
+#[test]
+fn a_record_that_was_taken_and_whose_connection_has_gone_is_a_duplicate_once() {
+    for is_known in [false, true] {
+        let (mut one, mut two) = pair(100);
+        let connection = hand_over_one(&mut one, &mut two);
+        one.engine.source_closed(one.source);
+        if is_known {
+            exchange(&mut one, &mut two);
+        }
+        two.answer(connection, OK);
+        exchange(&mut one, &mut two);
+        assert_eq!(both(&one, &two, |it| it.duplicates), 1, "known there: {is_known}");
+    }
+}
+
+#[test]
+fn a_code_that_comes_back_after_the_deadline_tells_of_a_duplicate() {
+    let (mut one, mut two) = pair(100);
+    let connection = hand_over_one(&mut one, &mut two);
+    one.after(7_000);
+    one.tick();
+    two.answer(connection, OK);
+    exchange(&mut one, &mut two);
+    assert_eq!(one.codes().last(), Some(&11));
+    assert_eq!(both(&one, &two, |it| it.duplicates), 1);
 }
