@@ -37,6 +37,14 @@ fn ours(name: &str) -> String {
     format!("ringpost_{name}_total")
 }
 
+/// The same of the first destination's only URL.
+fn of_the_url(sink: &SinkHandle, status: &str) -> String {
+    let url = sink.addr();
+    format!(
+        "aerospike_esp_outbound_destination_requests{{status=\"{status}\",destination=\"d0\",destination_endpoint=\"{url}\"}}"
+    )
+}
+
 fn acks(code: u8) -> String {
     format!("ringpost_acks_total{{code=\"{code}\"}}")
 }
@@ -140,6 +148,10 @@ fn retries_errors_and_permanent_refusals_are_those_of_the_destination() {
             (ours("responses_success"), stats.succeeded),
             (ours("responses_other"), failed),
             (ours("responses_permanent"), permanent),
+            (of_the_url(&sink, "success"), stats.succeeded),
+            (of_the_url(&sink, "error"), refused + failed + permanent),
+            (of_the_url(&sink, "queued"), 0),
+            (ours("http_connections_opened"), stats.connections),
             (ours("duplicates"), stats.duplicates),
             (ours("duplicates_possible"), 0),
         ]);
@@ -206,6 +218,35 @@ fn batches_and_their_records_are_those_of_the_destination() {
         ]);
         check(connector, manage, &expected);
     }
+}
+
+/// Headers that a record has no value for, frames that are kept in a file, connections that end after some requests.
+#[test]
+fn headers_kept_frames_and_connections_are_those_of_both_ends() {
+    let sink = sink(Behaviour { requests_per_connection: Some(100), ..Behaviour::default() });
+    let settings = Settings::to("HTTP_1_1", &[sink.addr()])
+        .set("headers: { x-none: { source: bin-value, bin-name: nowhere } }")
+        .executors(2)
+        .top(RULES)
+        .top("rejected-file: rejected.jsonl");
+    let (settings, manage) = with_manage(settings, "");
+    let connector = settings.start();
+    let report = run(&connector, 2_000, &[&sink]);
+    assert_eq!(report.acks_by_code[0], 2_000);
+    let stats = sink.ledger().stats();
+    let kept = std::fs::read_to_string(connector.folder.join("rejected.jsonl")).unwrap().lines().count() as u64;
+    assert!(kept == BAD && stats.connections >= 20, "{stats:?}");
+    let mut expected = of_the_source(&report);
+    expected.extend([
+        (ours("rejected_kept"), kept),
+        (ours("rejected_refused"), 0),
+        (ours("headers_absent"), stats.requests),
+        (ours("headers_too_long"), 0),
+        (ours("requests"), stats.requests),
+        (ours("http_connections_opened"), stats.connections),
+        (ours("http_connections_failed"), 0),
+    ]);
+    check(connector, manage, &expected);
 }
 
 /// An older version is acked without being sent, by the executor that has its record, and counts where its connection is.
