@@ -267,6 +267,64 @@ fn odd_requests_and_slow_peers_cost_themselves() {
     connector.stop();
 }
 
+/// A connection from another address of this machine.
+fn connect_from(last: usize, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let from = SocketAddr::from(([127, 1, 0, u8::try_from(last).unwrap()], 0));
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn sockets_that_say_nothing_or_read_nothing_do_not_keep_probes_out() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");
+    let mut connector = settings.start();
+    let health = || ask(manage, "/health", "").status;
+    // If each batch of them held all places for its ten seconds, no answer would come in time.
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(manage).unwrap());
+    }
+    assert_eq!(health(), 200, "silent sockets of one address");
+    for number in 0..300 {
+        silent.push(connect_from(1 + number / 2, manage));
+    }
+    assert_eq!(health(), 200, "silent sockets of many addresses");
+    for number in 0..200 {
+        let mut greedy = connect_from(1 + number, manage);
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {manage}\r\n\r\n");
+        greedy.set_nonblocking(true).unwrap();
+        let _ = greedy.write(request.repeat(400).as_bytes());
+        silent.push(greedy);
+    }
+    assert_eq!(health(), 200, "sockets that ask and do not read");
+    assert_eq!(one_record(connector.addr(), 1), 0);
+    // One address that has many costs another one nothing: it goes on after a request.
+    let mut other = connect_from(250, manage);
+    let mut ask_on = || {
+        write!(other, "GET /version HTTP/1.1\r\nHost: {manage}\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        other.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}\n") {
+            let mut byte = [0];
+            other.read_exact(&mut byte).unwrap();
+            rest.extend_from_slice(&byte);
+        }
+    };
+    drop(silent);
+    ask_on();
+    let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(manage).unwrap()).collect();
+    assert_eq!(health(), 200);
+    ask_on();
+    drop(many);
+    connector.stop();
+    assert!(connector.log().contains("has been idle longest is closed for a new one"), "{}", connector.log());
+}
+
 #[test]
 fn docs_metrics_has_every_series_and_no_other() {
     let sink = sink(Behaviour::default());

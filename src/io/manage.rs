@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,11 +34,12 @@ use crate::admin::router::{self, Request, Response};
 use crate::admin::view::{CertificateFacts, Facts, View};
 use crate::config::model::Manage as Settings;
 use crate::delivery::tap::MOST_TAPS;
-use crate::logging::{LogGuard, LogLevels, LostLines};
+use crate::logging::{LogGuard, LogLevels, LostLines, RateLimit, more};
 use crate::tls::{Expiry, Materials};
 
-/// Connections at a time; further ones wait to be accepted.
-const MOST_CONNECTIONS: usize = 64;
+mod places;
+
+use places::{MOST_CONNECTIONS, MOST_OF_ONE_PEER, Place, Places, Room};
 
 /// A connection that has not sent a whole request for so long is closed.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -58,6 +59,12 @@ const LOAD_LOOKS: u32 = 5;
 
 /// A pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted before others have a turn; fewer than one peer may have.
+const ACCEPTED_AT_ONCE: u64 = 8;
+
+/// One line about connections that are ended for others in so long.
+const CROWDED_LINES: Duration = Duration::from_secs(60);
 
 /// What the pages read of a connector.
 #[derive(Debug, Clone)]
@@ -244,10 +251,10 @@ impl Site {
 }
 
 async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Places::default();
     for listener in listeners {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::task::spawn_local(accept(listener, Rc::clone(&site), Arc::clone(&places)))),
+            Ok(listener) => drop(tokio::task::spawn_local(accept(listener, Rc::clone(&site), places.clone()))),
             Err(error) => tracing::error!(target: "server", "service.manage: cannot listen: {error}"),
         }
     }
@@ -269,28 +276,43 @@ async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<Semaphore>) {
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let site = Rc::clone(&site);
-                tokio::task::spawn_local(async move {
-                    accepted(stream, peer, site).await;
-                    drop(place);
-                });
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Places) {
+    let mut crowded = RateLimit::new(1, CROWDED_LINES);
+    for accepted in 1_u64.. {
+        // A request that came with its connection is read before others can take its place.
+        if accepted.is_multiple_of(ACCEPTED_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let place = places.take(peer.ip());
+        if !matches!(place, Some((_, Room::Free)))
+            && let Some(left_out) = crowded.allow(site.sight.clock.monotonic())
+        {
+            tracing::warn!(target: "server",
+                "{peer}: manage port: more than {MOST_CONNECTIONS} connections, or {MOST_OF_ONE_PEER} from one address: the one that has been idle longest is closed for a new one{}", more(left_out));
+        }
+        if let Some((place, _)) = place {
+            let site = Rc::clone(&site);
+            tokio::task::spawn_local(async move {
+                let place = Rc::new(place);
+                tokio::select! {
+                    () = place.lost() => {}
+                    () = serve_in_tls(stream, peer, site, &place) => {}
+                }
+            });
         }
     }
 }
 
 /// One connection, in TLS if there is any.
-async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
-    let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site).await };
+async fn serve_in_tls(stream: TcpStream, peer: SocketAddr, site: Rc<Site>, place: &Rc<Place>) {
+    let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site, place).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer.ip(), site).await,
+        Ok(Ok(stream)) => serve(stream, peer.ip(), site, place).await,
         // Whoever may connect may do that as often as he likes.
         Ok(Err(why)) => tracing::debug!(target: "server", "{peer}: manage port: TLS: {why}"),
         Err(_) => tracing::debug!(target: "server", "{peer}: manage port: the TLS handshake took too long"),
@@ -298,18 +320,21 @@ async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
 }
 
 /// One connection. What is wrong with it is its peer's affair.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>, place: &Rc<Place>) {
     // A tap has its time, however long its connection has been there.
     let until = Rc::new(Cell::new(Instant::now() + LIFE));
     let lives = Rc::clone(&until);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (site, lives) = (Rc::clone(&site), Rc::clone(&lives));
+        let (site, lives, place) = (Rc::clone(&site), Rc::clone(&lives), Rc::clone(place));
         async move {
+            place.asked();
+            // Requests that came together are answered in turn with those of other connections.
+            tokio::task::yield_now().await;
             let answer = site.answer(request, peer).await;
             if let Some(asked) = &answer.tap {
                 lives.set(lives.get().max(Instant::now() + asked.time));
             }
-            Ok::<_, Infallible>(site.hyper_response(answer, peer))
+            Ok::<_, Infallible>(site.hyper_response(answer, peer, &place))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -329,10 +354,16 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: 
 
 impl Site {
     /// The answer, with the records of a tap for its body if it is one.
-    fn hyper_response(&self, answer: Response, peer: IpAddr) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
+    fn hyper_response(
+        &self,
+        answer: Response,
+        peer: IpAddr,
+        place: &Place,
+    ) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
         let Some(asked) = &answer.tap else { return whole(answer) };
         match self.sight.taps.begin(asked, Arc::clone(&self.sight.listening)) {
             Some(stream) => {
+                place.taps();
                 tracing::info!(target: "server", "{peer} taps records on the manage port");
                 with_head(&answer, Either::Right(stream))
             }
