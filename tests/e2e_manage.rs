@@ -326,6 +326,25 @@ fn sockets_that_say_nothing_or_read_nothing_do_not_keep_probes_out() {
 }
 
 #[test]
+fn a_silent_connection_is_probed_by_the_kernel() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");
+    let mut connector = settings.start();
+    let tap = TcpStream::connect(manage).unwrap();
+    write!(&tap, "GET {BASE}/tap HTTP/1.1\r\nHost: {manage}\r\n\r\n").unwrap();
+    (&tap).read_exact(&mut [0; 12]).unwrap();
+    // The server's end, as the kernel lists it: addresses, state, queues, kind of timer.
+    let ends = [manage.port(), tap.local_addr().unwrap().port()].map(|port| format!("0100007F:{port:04X}"));
+    wait_until("its timer is that of keep-alive", LONG, || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let end = lines.find(|line| line[1] == ends[0] && line[2] == ends[1]).unwrap();
+        end[5].starts_with("02:")
+    });
+    connector.stop();
+}
+
+#[test]
 fn docs_metrics_has_every_series_and_no_other() {
     let sink = sink(Behaviour::default());
     let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");

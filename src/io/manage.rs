@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -59,6 +60,12 @@ const LOAD_LOOKS: u32 = 5;
 
 /// A pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// TCP keep-alive: the first probe after so long without a byte, and the next ones; and what a peer does not confirm or take
+/// for so long ends the connection. A tap would outlive a client that has gone without a word.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const UNCONFIRMED: Duration = Duration::from_secs(30);
 
 /// Connections that are accepted before others have a turn; fewer than one peer may have.
 const ACCEPTED_AT_ONCE: u64 = 8;
@@ -307,8 +314,16 @@ async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Place
     }
 }
 
+fn set_up(socket: &SockRef<'_>) -> std::io::Result<()> {
+    socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL))
+}
+
 /// One connection, in TLS if there is any.
 async fn serve_in_tls(stream: TcpStream, peer: SocketAddr, site: Rc<Site>, place: &Rc<Place>) {
+    if let Err(why) = set_up(&SockRef::from(&stream)) {
+        return tracing::debug!(target: "server", "{peer}: manage port: connection closed before its first byte: {why}");
+    }
     let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site, place).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
@@ -398,4 +413,23 @@ fn with_head<B>(answer: &Response, body: B) -> hyper::Response<B> {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_find_out_by_themselves_that_a_peer_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&socket);
+        set_up(&socket).unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNCONFIRMED));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (KEEPALIVE_TIME, KEEPALIVE_INTERVAL)
+        );
+    }
 }
