@@ -207,11 +207,22 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
         ("Host: evil.example\r\n", 403),
         ("Origin: http://evil.example\r\n", 403),
         ("Host: evil.example\r\nOrigin: http://evil.example\r\n", 403),
+        ("Sec-Fetch-Site: none\r\nSec-Fetch-Dest: document\r\n", 200),
+        ("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Dest: empty\r\n", 200),
+        ("Sec-Fetch-Site: same-site\r\nSec-Fetch-Dest: image\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: iframe\r\n", 403),
     ] {
-        for path in [&config, "/", "/status", &format!("{BASE}/status")] {
+        let tap = format!("{BASE}/tap?seconds=1");
+        for path in [&config, "/", "/status", &format!("{BASE}/status"), &format!("{BASE}/logging"), &tap] {
             assert_eq!(ask(open, path, headers).status, status, "{path} {headers:?}");
         }
         assert_eq!(ask(open, &format!("{BASE}/version"), headers).status, 200, "open to all");
+    }
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: document\r\n";
+    assert_eq!(ask(open, "/", link).status, 200, "a link leads to the page");
+    for path in ["/status", "/config", "/logging", "/tap"] {
+        assert_eq!(ask(open, &format!("{BASE}{path}"), link).status, 403, "{path}");
     }
     connector.stop();
 
@@ -221,6 +232,7 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
     for (headers, status) in [
         (format!("Host: evil.example\r\nAuthorization: Bearer {token}\r\n"), 200),
         (format!("Host: evil.example\r\nAuthorization: Basic {}\r\n", basic(&format!("me:{token}"))), 200),
+        (format!("Sec-Fetch-Site: cross-site\r\nAuthorization: Basic {}\r\n", basic(&format!("me:{token}"))), 403),
         ("Authorization: Bearer wrong-token-of-a-test\r\n".to_owned(), 401),
         (format!("Authorization: Basic {}\r\n", basic("me:wrong-token-of-a-test")), 401),
         (String::new(), 200),

@@ -150,8 +150,10 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         refused.headers.push(("allow", topic.methods().to_owned()));
         return refused;
     }
+    // The page holds no figures: links of other pages may lead to it.
+    let asker = if topic == Topic::Page { request.asker.led() } else { request.asker };
     if !topic.is_open()
-        && let Err(refusal) = access::check(request.asker, site.token)
+        && let Err(refusal) = access::check(asker, site.token)
     {
         if refusal == access::Refusal::Token {
             let mut refused = Response::text(401, refusal.text());

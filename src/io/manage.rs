@@ -55,6 +55,10 @@ const BODY_BYTES: usize = 64 * 1024;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// Headers of browsers that have no name in the library.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
 /// Loads are those of so many looks.
 const LOAD_LOOKS: u32 = 5;
 
@@ -240,7 +244,14 @@ impl Site {
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             body: &body,
-            asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
+            asker: Asker {
+                peer,
+                host: header(HOST),
+                origin: header(ORIGIN),
+                site: header(FETCH_SITE),
+                destination: header(FETCH_DESTINATION),
+                authorization: header(AUTHORIZATION),
+            },
         };
         let history = self.history.borrow();
         let site = router::Site {
