@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::manage::{Asking, runtime, unanswered};
 use super::{EXIT_FAILED, EXIT_USAGE, TapArgs};
 use crate::io::manage_client::{Answer, Client};
+use crate::metrics::stages::Stage;
 
 /// What messages call it.
 const ASKING: Asking = Asking { command: "tap", shows: "records", missing: "no taps" };
@@ -328,11 +329,9 @@ fn block(event: &Value) -> String {
         let said = known.iter().filter_map(|name| Some(format!(", {name} {}", of(name)?)));
         put("answer", format!("{}{}", of("outcome").unwrap_or_default(), said.collect::<String>()));
     }
-    let times = event["timings_us"].as_object().into_iter().flatten();
-    put(
-        "times",
-        times.map(|(name, time)| format!("{} {} us", clean(name), plain(time))).collect::<Vec<_>>().join(", "),
-    );
+    // In the order of a record's way, which JSON objects do not keep.
+    let times = Stage::ALL.iter().filter_map(|stage| Some((stage.name(), event["timings_us"].get(stage.name())?)));
+    put("times", times.map(|(name, time)| format!("{name} {} us", plain(time))).collect::<Vec<_>>().join(", "));
     text.push('\n');
     text
 }
@@ -350,6 +349,17 @@ mod tests {
         assert_eq!(same(json), same(&as_line(json)));
         let event = serde_json::json!({ "set": "\u{1b}]0;x\u{7}", "destinations": [{ "name": "\u{1b}c", "body": "\r\u{1b}" }] });
         assert!(!block(&event).chars().any(|letter| letter.is_control() && letter != '\n'));
+    }
+
+    #[test]
+    fn times_stand_in_the_order_of_a_records_way() {
+        let event =
+            serde_json::json!({ "timings_us": { "total": 9.5, "ack-wait": 1, "decode": 2, "receive-wait": 3 } });
+        assert!(
+            block(&event).contains("receive-wait 3 us, decode 2 us, ack-wait 1 us, total 9.5 us\n"),
+            "{}",
+            block(&event)
+        );
     }
 
     #[test]
