@@ -194,11 +194,22 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
         ("Host: evil.example\r\n", 403),
         ("Origin: http://evil.example\r\n", 403),
         ("Host: evil.example\r\nOrigin: http://evil.example\r\n", 403),
+        ("Sec-Fetch-Site: none\r\nSec-Fetch-Dest: document\r\n", 200),
+        ("Sec-Fetch-Site: same-origin\r\nSec-Fetch-Dest: empty\r\n", 200),
+        ("Sec-Fetch-Site: same-site\r\nSec-Fetch-Dest: image\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: image\r\n", 403),
+        ("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: iframe\r\n", 403),
     ] {
-        for path in [&config, "/", "/status", &format!("{BASE}/status")] {
+        let tap = format!("{BASE}/tap?seconds=1");
+        for path in [&config, "/", "/status", &format!("{BASE}/status"), &format!("{BASE}/logging"), &tap] {
             assert_eq!(ask(open, path, headers).status, status, "{path} {headers:?}");
         }
         assert_eq!(ask(open, &format!("{BASE}/version"), headers).status, 200, "open to all");
+    }
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Dest: document\r\n";
+    assert_eq!(ask(open, "/", link).status, 200, "a link leads to the page");
+    for path in ["/status", "/config", "/logging", "/tap"] {
+        assert_eq!(ask(open, &format!("{BASE}{path}"), link).status, 403, "{path}");
     }
     connector.stop();
 
@@ -208,6 +219,7 @@ fn pages_with_settings_answer_this_machine_and_who_has_the_token() {
     for (headers, status) in [
         (format!("Host: evil.example\r\nAuthorization: Bearer {token}\r\n"), 200),
         (format!("Host: evil.example\r\nAuthorization: Basic {}\r\n", basic(&format!("me:{token}"))), 200),
+        (format!("Sec-Fetch-Site: cross-site\r\nAuthorization: Basic {}\r\n", basic(&format!("me:{token}"))), 403),
         ("Authorization: Bearer wrong-token-of-a-test\r\n".to_owned(), 401),
         (format!("Authorization: Basic {}\r\n", basic("me:wrong-token-of-a-test")), 401),
         (String::new(), 200),
@@ -251,6 +263,83 @@ fn odd_requests_and_slow_peers_cost_themselves() {
     wait_until("it answers again", LONG, || ask(manage, &version, "").status == 200);
     drop(slow);
     assert!(connector.memory_kib("VmHWM") < 128 << 10, "{} KiB", connector.memory_kib("VmHWM"));
+    connector.stop();
+}
+
+/// A connection from another address of this machine.
+fn connect_from(last: usize, to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let from = SocketAddr::from(([127, 1, 0, u8::try_from(last).unwrap()], 0));
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+#[test]
+fn sockets_that_say_nothing_or_read_nothing_do_not_keep_probes_out() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");
+    let mut connector = settings.start();
+    let health = || ask(manage, "/health", "").status;
+    // If each batch of them held all places for its ten seconds, no answer would come in time.
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(manage).unwrap());
+    }
+    assert_eq!(health(), 200, "silent sockets of one address");
+    for number in 0..300 {
+        silent.push(connect_from(1 + number / 2, manage));
+    }
+    assert_eq!(health(), 200, "silent sockets of many addresses");
+    for number in 0..200 {
+        let mut greedy = connect_from(1 + number, manage);
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {manage}\r\n\r\n");
+        greedy.set_nonblocking(true).unwrap();
+        let _ = greedy.write(request.repeat(400).as_bytes());
+        silent.push(greedy);
+    }
+    assert_eq!(health(), 200, "sockets that ask and do not read");
+    assert_eq!(one_record(connector.addr(), 1), 0);
+    // One address that has many costs another one nothing: it goes on after a request.
+    let mut other = connect_from(250, manage);
+    let mut ask_on = || {
+        write!(other, "GET /version HTTP/1.1\r\nHost: {manage}\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        other.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}\n") {
+            let mut byte = [0];
+            other.read_exact(&mut byte).unwrap();
+            rest.extend_from_slice(&byte);
+        }
+    };
+    drop(silent);
+    ask_on();
+    let many: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(manage).unwrap()).collect();
+    assert_eq!(health(), 200);
+    ask_on();
+    drop(many);
+    connector.stop();
+    assert!(connector.log().contains("has been idle longest is closed for a new one"), "{}", connector.log());
+}
+
+#[test]
+fn a_silent_connection_is_probed_by_the_kernel() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");
+    let mut connector = settings.start();
+    let tap = TcpStream::connect(manage).unwrap();
+    write!(&tap, "GET {BASE}/tap HTTP/1.1\r\nHost: {manage}\r\n\r\n").unwrap();
+    (&tap).read_exact(&mut [0; 12]).unwrap();
+    // The server's end, as the kernel lists it: addresses, state, queues, kind of timer.
+    let ends = [manage.port(), tap.local_addr().unwrap().port()].map(|port| format!("0100007F:{port:04X}"));
+    wait_until("its timer is that of keep-alive", LONG, || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let end = lines.find(|line| line[1] == ends[0] && line[2] == ends[1]).unwrap();
+        end[5].starts_with("02:")
+    });
     connector.stop();
 }
 

@@ -11,7 +11,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -218,6 +218,112 @@ fn who_does_not_read_costs_no_ack_and_five_taps_are_too_many() {
     assert!(shown > 0 && missed > 0, "{end}");
     assert_eq!(shown + missed, report.sent + report.resent, "each is shown or counted: {end}");
     connector.stop();
+}
+
+/// A server of a few lines that answers one request with these bytes, for ever or once, and then waits for the client's end.
+fn stub(write: impl FnOnce(&mut TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend_from_slice(&byte);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n").unwrap();
+        write(&mut stream);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    address
+}
+
+#[test]
+fn a_line_that_cannot_be_read_is_shown_as_it_came_and_others_follow() {
+    let deep = format!("{{\"record\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+    let all = [
+        "{\"namespace\":\"first\"}".to_owned(),
+        deep.clone(),
+        "{\"record\":{\"a\":1e999}}".to_owned(),
+        "no JSON \u{1b}[2J\u{9b}\u{202e}".to_owned(),
+        "{\"namespace\":\"\u{9b}2J\u{202e}last\"}".to_owned(),
+        "{\"end\":\"limit\",\"shown\":5,\"missed\":0}".to_owned(),
+    ];
+    let ask = |arguments: &[&str]| {
+        let text = all.join("\n") + "\n";
+        let at = stub(move |stream| stream.write_all(text.as_bytes()).unwrap());
+        let (out, errors) = end(command(at, arguments).spawn().unwrap());
+        assert_eq!(errors, "");
+        let is_clean = |letter: char| letter == '\n' || !(letter.is_control() || letter == '\u{202e}');
+        assert!(out.chars().all(is_clean), "{out:?}");
+        out
+    };
+    let blocks = ask(&[]);
+    for part in [&deep[..], "999}", "no JSON \\u{1b}[2J", "\\u{9b}2J\\u{202e}last", "end: limit, 5 shown, 0 missed"] {
+        assert!(blocks.contains(part), "{part}: {blocks}");
+    }
+    let json = ask(&["--json"]);
+    let lines: Vec<&str> = json.lines().collect();
+    assert_eq!(lines.len(), all.len());
+    assert_eq!((lines[1], lines[2]), (&deep[..], &all[2][..]));
+    assert_eq!(lines[4], "{\"namespace\":\"\\u009b2J\\u202elast\"}");
+    let same = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(same(lines[4]), same(&all[4]), "it means the same");
+}
+
+/// Some 64 MiB of records.
+fn many_records(stream: &mut TcpStream) -> std::io::Result<u64> {
+    let line = format!("{{\"namespace\":\"{}\"}}\n", "n".repeat(16 << 10));
+    for _ in 0..4_000 {
+        stream.write_all(line.as_bytes())?;
+    }
+    Ok(4_000)
+}
+
+#[test]
+fn one_who_reads_slowly_is_told_what_he_did_not_get() {
+    let (send, all_is_sent) = std::sync::mpsc::channel();
+    let at = stub(move |stream| {
+        let count = many_records(stream).unwrap();
+        writeln!(stream, "{{\"end\":\"limit\",\"shown\":{count},\"missed\":7}}").unwrap();
+        send.send(()).unwrap();
+    });
+    let child = command(at, &["--json"]).spawn().unwrap();
+    // Nobody reads before the other side is through.
+    all_is_sent.recv_timeout(LONG).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let (out, errors) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(0), "{errors}");
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let shown = out.lines().count() as u64 - 1;
+    assert!(shown > 100 && shown < 4_000, "{shown}");
+    assert_eq!((&last["shown"], &last["missed"]), (&shown.into(), &(4_007 - shown).into()), "{last}");
+    assert!(errors.contains(&format!("{} records were not printed", 4_000 - shown)), "{errors}");
+}
+
+#[test]
+fn ctrl_c_ends_it_while_nobody_reads() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let (send, all_is_sent) = std::sync::mpsc::channel();
+        let at = stub(move |stream| {
+            many_records(stream).unwrap();
+            send.send(()).unwrap();
+            // No last line: it is open until the client goes.
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let mut child = command(at, &["--json"]).spawn().unwrap();
+        all_is_sent.recv_timeout(LONG).unwrap();
+        // SAFETY: the child has not been waited for, so that the number is its own.
+        unsafe { libc::kill(child.id() as i32, signal) };
+        let mut code = None;
+        wait_until("it ends", LONG, || {
+            code = child.try_wait().unwrap();
+            code.is_some()
+        });
+        assert_eq!(code.unwrap().code(), Some(0));
+    }
 }
 
 #[test]

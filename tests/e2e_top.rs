@@ -19,6 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use ringpost::cli::top::Window;
 use ringpost_load::sink::Behaviour;
 use support::manage::with_manage;
 use support::*;
@@ -254,15 +255,30 @@ impl Terminal {
         self.ours.as_mut().unwrap().write_all(keys).unwrap();
     }
 
-    /// Its end, and that the terminal is as before.
+    fn signal(&self, signal: i32) {
+        // SAFETY: the child has not been waited for, so that the number is its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
     #[track_caller]
-    fn ends_well(&mut self) {
+    fn code(&mut self) -> Option<i32> {
         let mut code = None;
         wait_until("it ends", LONG, || {
             code = self.child.try_wait().unwrap();
             code.is_some()
         });
-        assert_eq!(code.unwrap().code(), Some(0), "{}", self.text());
+        code.unwrap().code()
+    }
+
+    /// Its end, and that the terminal is as before.
+    #[track_caller]
+    fn ends_well(&mut self) {
+        self.ends_with(0);
+    }
+
+    #[track_caller]
+    fn ends_with(&mut self, expected: i32) {
+        assert_eq!(self.code(), Some(expected), "{}", self.text());
         assert_eq!(settings_of(&self.theirs), self.before, "the terminal's settings");
         let is_back = |text: &str| {
             let last = |on: &str, off: &str| text.rfind(off) > text.rfind(on) && text.contains(on);
@@ -324,18 +340,17 @@ fn a_terminal_is_drawn_on_and_given_back() {
     terminal.wait_for("● 0 delivered 1 (");
     terminal.press(&[3]);
     terminal.ends_well();
-    let mut terminal = Terminal::start(80, 24, &["--url", &url]);
-    terminal.wait_for("● 0 delivered 1 (");
-    // SAFETY: the child has not been waited for, so that the number is its own.
-    unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) };
-    terminal.ends_well();
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        let mut terminal = Terminal::start(80, 24, &["--url", &url]);
+        terminal.wait_for("● 0 delivered 1 (");
+        terminal.signal(signal);
+        terminal.ends_well();
+    }
 
     // A terminal that hangs up leaves nothing behind.
     let mut terminal = Terminal::start(80, 24, &["--url", &url]);
     terminal.wait_for("● 0 delivered 1 (");
-    let processes = terminal.child.id();
-    // SAFETY: as above; this is what the end of a session does.
-    unsafe { libc::kill(processes as i32, libc::SIGHUP) };
+    terminal.signal(libc::SIGHUP); // What the end of a session does.
     drop(terminal.ours.take());
     wait_until("it ends", LONG, || terminal.child.try_wait().unwrap().is_some());
 
@@ -350,6 +365,50 @@ fn a_terminal_is_drawn_on_and_given_back() {
         assert_eq!((text.contains("\u{1b}[1m"), text.contains("\u{1b}[?")), (has_escapes, false), "{text}");
     }
     connector.stop();
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_keep_it() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let mut terminal = Terminal::start(80, 24, &["--url", &url]);
+    terminal.wait_for("✕ No figures. http://");
+    // SAFETY: the descriptor is a terminal's.
+    assert_eq!(unsafe { libc::tcflow(terminal.theirs.as_raw_fd(), libc::TCOOFF) }, 0);
+    let call = format!("/proc/{}/syscall", terminal.child.id());
+    wait_until("it writes, to descriptor 1", LONG, || {
+        std::fs::read_to_string(&call).unwrap().split_whitespace().nth(1) == Some("0x1")
+    });
+    terminal.signal(libc::SIGTERM);
+    assert_eq!(terminal.code(), Some(1));
+    assert_eq!(settings_of(&terminal.theirs), terminal.before, "the terminal's settings");
+}
+
+#[test]
+#[ignore = "a_panic_gives_the_terminal_back runs it in a terminal of its own"]
+fn panics_in_a_window() {
+    let window = Window::open().unwrap();
+    if std::env::var("PANICS").unwrap() == "main" {
+        panic!("planted in main");
+    }
+    assert!(std::thread::spawn(|| panic!("planted in a thread")).join().is_err());
+    drop(window);
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    // The binary has no panic to order: the window is opened by a test of this file, in a process and a terminal of its own.
+    for (place, words, code) in [("main", "planted in main", 101), ("thread", "planted in a thread", 0)] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "panics_in_a_window", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.env("PANICS", place);
+        let mut terminal = Terminal::start_with(80, 24, command);
+        terminal.ends_with(code);
+        wait_until("it says what happened", LONG, || terminal.text().contains(words));
+        let text = terminal.text();
+        let back = text.find("\u{1b}[?1049l").unwrap();
+        assert!(text.find(words).unwrap() > back, "it stands on the screen that stays: {text:?}");
+        assert_eq!(text.matches("\u{1b}[?1049l").count(), 1, "once: {text:?}");
+    }
 }
 
 #[test]

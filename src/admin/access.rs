@@ -11,6 +11,10 @@ pub struct Asker<'a> {
     pub host: Option<&'a str>,
     /// `Origin`: sent by browsers for pages of others.
     pub origin: Option<&'a str>,
+    /// `Sec-Fetch-Site`: what browsers say of whose page made the request; nobody else sends it.
+    pub site: Option<&'a str>,
+    /// `Sec-Fetch-Dest`: what browsers want it for.
+    pub destination: Option<&'a str>,
     /// `Authorization`.
     pub authorization: Option<&'a str>,
 }
@@ -22,7 +26,8 @@ pub enum Refusal {
     Token,
     /// None is configured, and the peer is not this machine.
     Elsewhere,
-    /// The peer is this machine, but the request was made for another one: a browser that a page of others drives.
+    /// A browser that a page of others drives: the request names another site, or is for a name that anybody may have given
+    /// this machine's address.
     Foreign,
 }
 
@@ -37,9 +42,23 @@ impl Refusal {
                 "this page answers to this machine only; ask for it from there, or set service.manage.token-file and give the token\n"
             }
             Refusal::Foreign => {
-                "this page answers to http://127.0.0.1, http://[::1] and http://localhost only, unless service.manage.token-file is set and the token given\n"
+                "this page answers to no page of another site, and without the token of service.manage.token-file only to requests for an address or localhost, such as http://127.0.0.1\n"
             }
         }
+    }
+}
+
+impl Asker<'_> {
+    /// Without what says that a page of others made the request, if all that it did is to lead there (a link). For answers
+    /// that hold nothing and begin nothing.
+    #[must_use]
+    pub fn led(self) -> Self {
+        if self.destination == Some("document") { Asker { site: None, ..self } } else { self }
+    }
+
+    /// Sent by a page of others. A picture of such a page has no `Origin`, and browsers add the password that they know.
+    fn is_of_others(self) -> bool {
+        self.site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
     }
 }
 
@@ -48,6 +67,9 @@ impl Refusal {
 /// # Errors
 /// Why not.
 pub fn check(asker: Asker<'_>, token: Option<&[u8]>) -> Result<(), Refusal> {
+    if asker.is_of_others() {
+        return Err(Refusal::Foreign);
+    }
     if let (Some(token), Some(given)) = (token, asker.authorization) {
         return if password(given).is_some_and(|given| is_same(&given, token)) { Ok(()) } else { Err(Refusal::Token) };
     }
@@ -104,7 +126,7 @@ mod tests {
     use super::*;
 
     fn asker<'a>(peer: &str, host: &'a str, origin: Option<&'a str>, authorization: Option<&'a str>) -> Asker<'a> {
-        Asker { peer: peer.parse().unwrap(), host: Some(host), origin, authorization }
+        Asker { peer: peer.parse().unwrap(), host: Some(host), origin, site: None, destination: None, authorization }
     }
 
     #[test]
@@ -134,6 +156,28 @@ mod tests {
             assert_eq!(check(asker, None), Err(Refusal::Foreign), "{asker:?}");
         }
         assert_eq!(check(asker("127.0.0.1", "127.0.0.1:8902", Some("http://127.0.0.1:8902"), None), None), Ok(()));
+    }
+
+    #[test]
+    fn what_a_page_of_others_embeds_is_refused_with_and_without_a_token() {
+        let own = asker("127.0.0.1", "127.0.0.1:8902", None, None);
+        let known = asker("10.0.0.1", "any", None, Some("Basic OnNlY3JldA=="));
+        assert_eq!(check(known, Some(b"secret")), Ok(()));
+        for (site, expected) in [
+            ("none", Ok(())),
+            ("same-origin", Ok(())),
+            ("same-site", Err(Refusal::Foreign)),
+            ("cross-site", Err(Refusal::Foreign)),
+            ("", Err(Refusal::Foreign)),
+        ] {
+            assert_eq!(check(Asker { site: Some(site), ..own }, None), expected, "{site}");
+            assert_eq!(check(Asker { site: Some(site), ..known }, Some(b"secret")), expected, "{site}");
+        }
+        let embedded = Asker { site: Some("cross-site"), destination: Some("image"), ..own };
+        assert_eq!(check(embedded.led(), None), Err(Refusal::Foreign));
+        let link = Asker { destination: Some("document"), ..embedded };
+        assert_eq!(check(link, None), Err(Refusal::Foreign));
+        assert_eq!(check(link.led(), None), Ok(()));
     }
 
     #[test]

@@ -150,8 +150,10 @@ pub fn answer(request: &Request<'_>, site: Site<'_>) -> Response {
         refused.headers.push(("allow", topic.methods().to_owned()));
         return refused;
     }
+    // The page holds no figures: links of other pages may lead to it.
+    let asker = if topic == Topic::Page { request.asker.led() } else { request.asker };
     if !topic.is_open()
-        && let Err(refusal) = access::check(request.asker, site.token)
+        && let Err(refusal) = access::check(asker, site.token)
     {
         if refusal == access::Refusal::Token {
             let mut refused = Response::text(401, refusal.text());
@@ -201,6 +203,10 @@ fn logging(request: &Request<'_>, levels: &LogLevels) -> Response {
 fn tapped(query: &str, view: &View) -> Response {
     let names: Vec<&str> = view.facts.destinations.iter().map(|destination| destination.name.as_str()).collect();
     match tap::asked(query, &names) {
+        // It would end before its first record.
+        Ok(_) if !view.is_open() => {
+            Response::text(503, "it does not listen, since it starts or stops: ask again when /ready answers 200\n")
+        }
         Ok(asked) => {
             Response { content_type: "application/x-ndjson", tap: Some(asked), ..Response::text(200, String::new()) }
         }
@@ -244,4 +250,21 @@ fn ready(view: &View, query: &str) -> Response {
         (true, true, true) => return Response::json(200, &json!({ "status": "ready" })),
     };
     Response::json(503, &json!({ "status": "not ready", "reason": reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::view::example::view;
+
+    #[test]
+    fn a_tap_of_one_that_does_not_listen_is_refused_with_the_reason() {
+        let open = view("d0", Vec::new());
+        assert_eq!(tapped("limit=5", &open).tap.map(|asked| asked.limit), Some(5));
+        let closed = View { is_listening: false, ..open };
+        let refused = tapped("limit=5", &closed);
+        assert_eq!((refused.status, refused.tap), (503, None));
+        assert!(refused.body.contains("starts or stops"), "{}", refused.body);
+        assert_eq!(tapped("limit=x", &closed).status, 400, "what is wrong is said first");
+    }
 }

@@ -1,17 +1,20 @@
 //! `ringpost tap`: records of a connector that runs, as they go through, from its manage port.
 
-use std::io::{Stdout, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::sync::oneshot;
 
 use super::manage::{Asking, runtime, unanswered};
 use super::{EXIT_FAILED, EXIT_USAGE, TapArgs};
 use crate::io::manage_client::{Answer, Client};
+use crate::metrics::stages::Stage;
 
 /// What messages call it.
 const ASKING: Asking = Asking { command: "tap", shows: "records", missing: "no taps" };
@@ -22,8 +25,14 @@ const LINE_BYTES: usize = 8 << 20;
 /// Bytes of an answer that says why there are no records.
 const REFUSAL_BYTES: usize = 64 << 10;
 
+/// Bytes that wait for whoever reads standard output; more records than that are left out.
+const WAITING_BYTES: usize = 16 << 20;
+
 /// How often it is looked for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// After Ctrl-C what has come is printed for so long, at most.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Columns before what a line of a block says.
 const NAME_COLUMNS: usize = 10;
@@ -54,23 +63,28 @@ pub fn tap(args: &TapArgs) -> ExitCode {
 type Failure = (u8, String);
 
 async fn watch(client: &Client, args: &TapArgs) -> Result<(), Failure> {
-    let failed = |error| (EXIT_FAILED, unanswered(&error));
     let stopped = Arc::<AtomicBool>::default();
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stopped))
+        // A second one ends it at once, whatever it waits for.
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_FAILED.into(), Arc::clone(&stopped))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stopped)))
             .map_err(|error| (EXIT_FAILED, format!("signals cannot be watched: {error}")))?;
     }
-    let answer = client.get(&path(args)).await.map_err(failed)?;
+    let mut printer = Printer::start().map_err(|error| (EXIT_FAILED, format!("cannot print: {error}")))?;
+    let done = follow(client, args, &stopped, &mut printer).await;
+    printer.finish(&stopped).await;
+    done
+}
+
+/// Prints what comes, until the last line or a signal.
+async fn follow(client: &Client, args: &TapArgs, stopped: &AtomicBool, printer: &mut Printer) -> Result<(), Failure> {
+    let failed = |error| (EXIT_FAILED, unanswered(&error));
+    let Some(answer) = unless(stopped, client.get(&path(args))).await else { return Ok(()) };
+    let answer = answer.map_err(failed)?;
     let mut answer = if answer.status == 200 { answer } else { return Err(refused(client, answer).await) };
     let mut line = Vec::new();
-    let mut out = std::io::stdout();
-    loop {
-        let piece = match tokio::time::timeout(LOOK, answer.piece()).await {
-            Ok(piece) => piece.map_err(failed)?,
-            Err(_) if stopped.load(Ordering::Relaxed) => return Ok(()),
-            Err(_) => continue,
-        };
-        let Some(piece) = piece else {
+    while let Some(piece) = unless(stopped, answer.piece()).await {
+        let Some(piece) = piece.map_err(failed)? else {
             return Err((
                 EXIT_FAILED,
                 format!("{} ended the tap without a last line: the connector has ended", client.url()),
@@ -82,17 +96,107 @@ async fn watch(client: &Client, args: &TapArgs) -> Result<(), Failure> {
             }
             line.extend_from_slice(part);
             if line.ends_with(b"\n") {
-                match show(&mut out, &line, args.json) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(why) => return Err((EXIT_FAILED, why)),
+                if !printer.show(&line, args.json) {
+                    return Ok(());
                 }
                 line.clear();
             }
         }
-        if stopped.load(Ordering::Relaxed) {
-            return Ok(());
+    }
+    Ok(())
+}
+
+/// What comes, unless a signal does before it.
+async fn unless<T>(stopped: &AtomicBool, coming: impl Future<Output = T>) -> Option<T> {
+    let mut coming = std::pin::pin!(coming);
+    while !stopped.load(Ordering::Relaxed) {
+        if let Ok(done) = tokio::time::timeout(LOOK, coming.as_mut()).await {
+            return Some(done);
         }
+    }
+    None
+}
+
+/// Standard output, on a thread of its own: one who does not read it keeps neither Ctrl-C nor the connector waiting.
+struct Printer {
+    texts: Sender<String>,
+    /// Bytes of texts that are not written yet.
+    waiting: Arc<AtomicUsize>,
+    /// Closed when the thread has ended.
+    over: oneshot::Receiver<()>,
+    left_out: u64,
+}
+
+impl Printer {
+    fn start() -> std::io::Result<Printer> {
+        let (texts, receive) = channel();
+        let (ends, over) = oneshot::channel();
+        let waiting = Arc::<AtomicUsize>::default();
+        let left = Arc::clone(&waiting);
+        std::thread::Builder::new().name("ringpost-print".to_owned()).spawn(move || {
+            print(&receive, &left);
+            drop(ends);
+        })?;
+        Ok(Printer { texts, waiting, over, left_out: 0 })
+    }
+
+    /// Prints one line of the answer; false when it was the last, or nobody reads.
+    fn show(&mut self, line: &[u8], as_json: bool) -> bool {
+        let read = serde_json::from_slice::<Value>(line);
+        if let Ok(event) = &read
+            && event.get("end").is_some()
+        {
+            let counted = (self.left_out > 0).then(|| counted(event, self.left_out));
+            self.put(match &counted {
+                Some(event) if as_json => as_line(&event.to_string()),
+                None if as_json => as_line(&String::from_utf8_lossy(line)),
+                _ => block(counted.as_ref().unwrap_or(event)),
+            });
+            return false;
+        }
+        let text = match &read {
+            _ if as_json => as_line(&String::from_utf8_lossy(line)),
+            Ok(event) => block(event),
+            Err(why) => unread(line, why),
+        };
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if waiting > 0 && waiting + text.len() > WAITING_BYTES {
+            self.left_out += 1;
+            return true;
+        }
+        self.put(text)
+    }
+
+    /// False when nobody reads any more.
+    fn put(&self, text: String) -> bool {
+        self.waiting.fetch_add(text.len(), Ordering::Relaxed);
+        self.texts.send(text).is_ok()
+    }
+
+    /// Waits until all is printed, or it is told to stop.
+    async fn finish(self, stopped: &AtomicBool) {
+        let Printer { texts, mut over, left_out, .. } = self;
+        drop(texts);
+        if unless(stopped, &mut over).await.is_none() && tokio::time::timeout(LAST_WORDS, over).await.is_err() {
+            return;
+        }
+        if left_out > 0 {
+            eprintln!(
+                "ringpost: {left_out} records were not printed, since standard output is read too slowly: more than {} MiB waited. They are counted as missed; --sample shows fewer.",
+                WAITING_BYTES >> 20
+            );
+        }
+    }
+}
+
+/// Until there is no more, or nobody is left to tell since standard output is closed.
+fn print(texts: &Receiver<String>, waiting: &AtomicUsize) {
+    let mut out = std::io::stdout();
+    for text in texts {
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            return;
+        }
+        waiting.fetch_sub(text.len(), Ordering::Relaxed);
     }
 }
 
@@ -126,27 +230,53 @@ async fn refused(client: &Client, answer: Answer) -> Failure {
     }
 }
 
-/// Prints one line; false when it was the last.
-fn show(out: &mut Stdout, line: &[u8], as_json: bool) -> Result<bool, String> {
-    let event: Value = serde_json::from_slice(line).map_err(|error| format!("a line that is no JSON came: {error}"))?;
-    let is_last = event.get("end").is_some();
-    let text = if as_json { String::from_utf8_lossy(line).into_owned() } else { block(&event) };
-    // Nobody is left to tell if standard output is closed.
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    Ok(!is_last && written.is_ok())
+/// The last line, of which so many records were left out here.
+fn counted(event: &Value, left_out: u64) -> Value {
+    let mut event = event.clone();
+    let counts = ["shown", "missed"].map(|name| event.get(name).and_then(Value::as_u64));
+    if let (Some(last), [Some(shown), Some(missed)]) = (event.as_object_mut(), counts) {
+        last.insert("shown".to_owned(), shown.saturating_sub(left_out).into());
+        last.insert("missed".to_owned(), missed.saturating_add(left_out).into());
+    }
+    event
 }
 
-/// Control characters, and what turns the direction of text, as escapes.
+/// Characters that a terminal does not act on, and that do not turn the direction of text.
+fn is_harmless(letter: char) -> bool {
+    !letter.is_control()
+        && !matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Other characters as escapes.
 fn clean(text: &str) -> String {
-    let is_harmless = |letter: char| {
-        !letter.is_control()
-            && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut out = String::new();
     for letter in text.chars() {
         if is_harmless(letter) { out.push(letter) } else { out.extend(letter.escape_unicode()) }
     }
     out
+}
+
+/// JSON that means the same, in one line, with escapes for other characters. Those below the space stand between its parts
+/// only.
+fn as_line(json: &str) -> String {
+    let mut out = String::new();
+    for letter in json.trim_end().chars() {
+        match letter {
+            '\0'..'\u{20}' => out.push(' '),
+            letter if is_harmless(letter) => out.push(letter),
+            letter => {
+                letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+            }
+        }
+    }
+    out.push('\n');
+    out
+}
+
+/// A line as it came: deeper than can be read, with a number that is too large, or no JSON at all.
+fn unread(line: &[u8], why: &serde_json::Error) -> String {
+    let text = clean(String::from_utf8_lossy(line).trim_end());
+    format!("a line that cannot be read here, as it came ({why}):\n  {text}\n\n")
 }
 
 /// A value as text: strings without quotes.
@@ -199,11 +329,9 @@ fn block(event: &Value) -> String {
         let said = known.iter().filter_map(|name| Some(format!(", {name} {}", of(name)?)));
         put("answer", format!("{}{}", of("outcome").unwrap_or_default(), said.collect::<String>()));
     }
-    let times = event["timings_us"].as_object().into_iter().flatten();
-    put(
-        "times",
-        times.map(|(name, time)| format!("{} {} us", clean(name), plain(time))).collect::<Vec<_>>().join(", "),
-    );
+    // In the order of a record's way, which JSON objects do not keep.
+    let times = Stage::ALL.iter().filter_map(|stage| Some((stage.name(), event["timings_us"].get(stage.name())?)));
+    put("times", times.map(|(name, time)| format!("{name} {} us", plain(time))).collect::<Vec<_>>().join(", "));
     text.push('\n');
     text
 }
@@ -215,8 +343,23 @@ mod tests {
     #[test]
     fn what_others_wrote_cannot_drive_the_terminal() {
         assert_eq!(clean("a\u{1b}[2J\u{9b}\n\u{202e}ä"), "a\\u{1b}[2J\\u{9b}\\u{a}\\u{202e}ä");
+        let json = "{\"a\":\t\"\u{9b}2J\u{7f}\u{202e}ä\u{1f600}\\n\"}\r\n";
+        assert_eq!(as_line(json), "{\"a\": \"\\u009b2J\\u007f\\u202eä\u{1f600}\\n\"}\n");
+        let same = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(same(json), same(&as_line(json)));
         let event = serde_json::json!({ "set": "\u{1b}]0;x\u{7}", "destinations": [{ "name": "\u{1b}c", "body": "\r\u{1b}" }] });
         assert!(!block(&event).chars().any(|letter| letter.is_control() && letter != '\n'));
+    }
+
+    #[test]
+    fn times_stand_in_the_order_of_a_records_way() {
+        let event =
+            serde_json::json!({ "timings_us": { "total": 9.5, "ack-wait": 1, "decode": 2, "receive-wait": 3 } });
+        assert!(
+            block(&event).contains("receive-wait 3 us, decode 2 us, ack-wait 1 us, total 9.5 us\n"),
+            "{}",
+            block(&event)
+        );
     }
 
     #[test]

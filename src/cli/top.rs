@@ -17,7 +17,7 @@ use crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen,
 };
 use crossterm::{execute, queue};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use super::manage::{Asking, runtime, unanswered};
 use super::{EXIT_FAILED, EXIT_USAGE, TopArgs};
@@ -33,6 +33,9 @@ const MOST_BYTES: usize = 8 << 20;
 
 /// How long the main thread waits for a key before it looks for answers and signals.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// A signal ends it after so long also while the terminal takes nothing, so that nothing can be drawn or given back.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// How often it is drawn although nothing has come: ages grow.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -130,10 +133,13 @@ fn start_asking(client: Client, interval: Duration) -> Result<Answers, String> {
 fn live(client: Client, interval: Duration) -> Result<(), String> {
     let foot = format!("q quits · asked every {} s · {}", interval.as_secs(), client.url());
     let stopped = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stopped))
-            .map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let unwatched = |error: std::io::Error| format!("signals cannot be watched: {error}");
+    for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stopped)).map_err(unwatched)?;
     }
+    let is_stopped = Arc::clone(&stopped);
+    let end = std::thread::Builder::new().name("ringpost-end".to_owned());
+    end.spawn(move || end_when_stuck(&is_stopped)).map_err(unwatched)?;
     let answers = start_asking(client, interval)?;
     let cannot = |error: std::io::Error| {
         format!("the terminal does not do as it is told: {error}; ringpost top --once prints one picture without it")
@@ -142,6 +148,9 @@ fn live(client: Client, interval: Duration) -> Result<(), String> {
     let (mut known, mut drawn) = (Known::default(), None::<Instant>);
     while !stopped.load(Ordering::Relaxed) {
         let news = known.take(&answers)?;
+        if !IS_OPEN.load(Ordering::Relaxed) {
+            return Err("a thread has met a defect of this program, which stands above".to_owned());
+        }
         if news || drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
             known.draw(&foot).map_err(cannot)?;
             drawn = Some(Instant::now());
@@ -155,6 +164,17 @@ fn live(client: Client, interval: Duration) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Ends with the process.
+fn end_when_stuck(stopped: &AtomicBool) {
+    while !stopped.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+    }
+    std::thread::sleep(STUCK);
+    // The main thread has not come back. What can be done without a write: the terminal's settings.
+    let _ = terminal::disable_raw_mode();
+    std::process::exit(i32::from(EXIT_FAILED));
 }
 
 fn ends(key: KeyEvent) -> bool {
@@ -213,11 +233,16 @@ impl Known {
 /// Whether the terminal is ours now.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal in raw mode, on its other screen. Dropped, it is as before.
-struct Window;
+/// The terminal in raw mode, on its other screen. Dropped, or at a panic of any thread, it is as before.
+#[derive(Debug)]
+pub struct Window;
 
 impl Window {
-    fn open() -> std::io::Result<Window> {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// It has no such modes, or has gone.
+    pub fn open() -> std::io::Result<Window> {
         terminal::enable_raw_mode()?;
         IS_OPEN.store(true, Ordering::Relaxed);
         let window = Window;

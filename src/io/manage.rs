@@ -17,9 +17,10 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,11 +35,12 @@ use crate::admin::router::{self, Request, Response};
 use crate::admin::view::{CertificateFacts, Facts, View};
 use crate::config::model::Manage as Settings;
 use crate::delivery::tap::MOST_TAPS;
-use crate::logging::{LogGuard, LogLevels, LostLines};
+use crate::logging::{LogGuard, LogLevels, LostLines, RateLimit, more};
 use crate::tls::{Expiry, Materials};
 
-/// Connections at a time; further ones wait to be accepted.
-const MOST_CONNECTIONS: usize = 64;
+mod places;
+
+use places::{MOST_CONNECTIONS, MOST_OF_ONE_PEER, Place, Places, Room};
 
 /// A connection that has not sent a whole request for so long is closed.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -53,11 +55,27 @@ const BODY_BYTES: usize = 64 * 1024;
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 
+/// Headers of browsers that have no name in the library.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
 /// Loads are those of so many looks.
 const LOAD_LOOKS: u32 = 5;
 
 /// A pause after an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// TCP keep-alive: the first probe after so long without a byte, and the next ones; and what a peer does not confirm or take
+/// for so long ends the connection. A tap would outlive a client that has gone without a word.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+
+/// Connections that are accepted before others have a turn; fewer than one peer may have.
+const ACCEPTED_AT_ONCE: u64 = 8;
+
+/// One line about connections that are ended for others in so long.
+const CROWDED_LINES: Duration = Duration::from_secs(60);
 
 /// What the pages read of a connector.
 #[derive(Debug, Clone)]
@@ -226,7 +244,14 @@ impl Site {
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             body: &body,
-            asker: Asker { peer, host: header(HOST), origin: header(ORIGIN), authorization: header(AUTHORIZATION) },
+            asker: Asker {
+                peer,
+                host: header(HOST),
+                origin: header(ORIGIN),
+                site: header(FETCH_SITE),
+                destination: header(FETCH_DESTINATION),
+                authorization: header(AUTHORIZATION),
+            },
         };
         let history = self.history.borrow();
         let site = router::Site {
@@ -244,10 +269,10 @@ impl Site {
 }
 
 async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Places::default();
     for listener in listeners {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::task::spawn_local(accept(listener, Rc::clone(&site), Arc::clone(&places)))),
+            Ok(listener) => drop(tokio::task::spawn_local(accept(listener, Rc::clone(&site), places.clone()))),
             Err(error) => tracing::error!(target: "server", "service.manage: cannot listen: {error}"),
         }
     }
@@ -269,28 +294,51 @@ async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Arc<Semaphore>) {
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let site = Rc::clone(&site);
-                tokio::task::spawn_local(async move {
-                    accepted(stream, peer, site).await;
-                    drop(place);
-                });
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Places) {
+    let mut crowded = RateLimit::new(1, CROWDED_LINES);
+    for accepted in 1_u64.. {
+        // A request that came with its connection is read before others can take its place.
+        if accepted.is_multiple_of(ACCEPTED_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let place = places.take(peer.ip());
+        if !matches!(place, Some((_, Room::Free)))
+            && let Some(left_out) = crowded.allow(site.sight.clock.monotonic())
+        {
+            tracing::warn!(target: "server",
+                "{peer}: manage port: more than {MOST_CONNECTIONS} connections, or {MOST_OF_ONE_PEER} from one address: the one that has been idle longest is closed for a new one{}", more(left_out));
+        }
+        if let Some((place, _)) = place {
+            let site = Rc::clone(&site);
+            tokio::task::spawn_local(async move {
+                let place = Rc::new(place);
+                tokio::select! {
+                    () = place.lost() => {}
+                    () = serve_in_tls(stream, peer, site, &place) => {}
+                }
+            });
         }
     }
 }
 
+fn set_up(socket: &SockRef<'_>) -> std::io::Result<()> {
+    socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL))
+}
+
 /// One connection, in TLS if there is any.
-async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
-    let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site).await };
+async fn serve_in_tls(stream: TcpStream, peer: SocketAddr, site: Rc<Site>, place: &Rc<Place>) {
+    if let Err(why) = set_up(&SockRef::from(&stream)) {
+        return tracing::debug!(target: "server", "{peer}: manage port: connection closed before its first byte: {why}");
+    }
+    let Some(tls) = &site.sight.materials.manage else { return serve(stream, peer.ip(), site, place).await };
     let acceptor = TlsAcceptor::from(tls.config());
     match tokio::time::timeout(HEAD_TIME, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer.ip(), site).await,
+        Ok(Ok(stream)) => serve(stream, peer.ip(), site, place).await,
         // Whoever may connect may do that as often as he likes.
         Ok(Err(why)) => tracing::debug!(target: "server", "{peer}: manage port: TLS: {why}"),
         Err(_) => tracing::debug!(target: "server", "{peer}: manage port: the TLS handshake took too long"),
@@ -298,18 +346,21 @@ async fn accepted(stream: TcpStream, peer: SocketAddr, site: Rc<Site>) {
 }
 
 /// One connection. What is wrong with it is its peer's affair.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: Rc<Site>, place: &Rc<Place>) {
     // A tap has its time, however long its connection has been there.
     let until = Rc::new(Cell::new(Instant::now() + LIFE));
     let lives = Rc::clone(&until);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (site, lives) = (Rc::clone(&site), Rc::clone(&lives));
+        let (site, lives, place) = (Rc::clone(&site), Rc::clone(&lives), Rc::clone(place));
         async move {
+            place.asked();
+            // Requests that came together are answered in turn with those of other connections.
+            tokio::task::yield_now().await;
             let answer = site.answer(request, peer).await;
             if let Some(asked) = &answer.tap {
                 lives.set(lives.get().max(Instant::now() + asked.time));
             }
-            Ok::<_, Infallible>(site.hyper_response(answer, peer))
+            Ok::<_, Infallible>(site.hyper_response(answer, peer, &place))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -329,10 +380,16 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: 
 
 impl Site {
     /// The answer, with the records of a tap for its body if it is one.
-    fn hyper_response(&self, answer: Response, peer: IpAddr) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
+    fn hyper_response(
+        &self,
+        answer: Response,
+        peer: IpAddr,
+        place: &Place,
+    ) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
         let Some(asked) = &answer.tap else { return whole(answer) };
         match self.sight.taps.begin(asked, Arc::clone(&self.sight.listening)) {
             Some(stream) => {
+                place.taps();
                 tracing::info!(target: "server", "{peer} taps records on the manage port");
                 with_head(&answer, Either::Right(stream))
             }
@@ -367,4 +424,23 @@ fn with_head<B>(answer: &Response, body: B) -> hyper::Response<B> {
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_find_out_by_themselves_that_a_peer_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = SockRef::from(&socket);
+        set_up(&socket).unwrap();
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNCONFIRMED));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (KEEPALIVE_TIME, KEEPALIVE_INTERVAL)
+        );
+    }
 }
