@@ -74,8 +74,8 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Connections that are accepted before others have a turn; fewer than one peer may have.
 const ACCEPTED_AT_ONCE: u64 = 8;
 
-/// One line about connections that are ended for others in so long.
-const CROWDED_LINES: Duration = Duration::from_secs(60);
+/// One line in so long about connections that are ended for others, and one about those that cannot be accepted.
+const ACCEPT_LINES: Duration = Duration::from_secs(60);
 
 /// What the pages read of a connector.
 #[derive(Debug, Clone)]
@@ -295,15 +295,22 @@ async fn run(listeners: Vec<TcpListener>, site: Rc<Site>, stop: &Notify) {
 }
 
 async fn accept(listener: tokio::net::TcpListener, site: Rc<Site>, places: Places) {
-    let mut crowded = RateLimit::new(1, CROWDED_LINES);
+    let (mut crowded, mut failed) = (RateLimit::new(1, ACCEPT_LINES), RateLimit::new(1, ACCEPT_LINES));
     for accepted in 1_u64.. {
         // A request that came with its connection is read before others can take its place.
         if accepted.is_multiple_of(ACCEPTED_AT_ONCE) {
             tokio::task::yield_now().await;
         }
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if let Some(left_out) = failed.allow(site.sight.clock.monotonic()) {
+                    tracing::warn!(target: "server",
+                        "manage port: a connection cannot be accepted: {error}; it is tried again{}", more(left_out));
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let place = places.take(peer.ip());
         if !matches!(place, Some((_, Room::Free)))
