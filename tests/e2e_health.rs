@@ -59,6 +59,15 @@ fn a_destination_that_refuses_connections_from_the_start_keeps_every_record_from
         let run = oracle::watched(as_xdr(source(connector.addr(), 3, 300)), &[&good, &dead]);
         wait_until("records are refused again and again", LONG, || run.stats().temporary > 300 * 20);
         assert_eq!(good.ledger().stats().requests, 0, "{protocol}: not even before anybody knew");
+        let why = format!(
+            "nothing was sent: destination d1: no healthy URL; http://{}/records last: cannot connect",
+            dead.addr()
+        );
+        assert!(
+            connector.log().lines().any(|line| line.contains(&why) && line.contains("refused")),
+            "{}",
+            connector.log()
+        );
         dead.up().unwrap();
         run.finish(&[&good, &dead]);
         assert_eq!((good.ledger().stats().requests, dead.ledger().stats().requests), (300, 300), "{protocol}");

@@ -53,14 +53,31 @@ enum Why {
 impl Engine {
     /// Puts a [`NoWay`] in words.
     pub(super) fn explain(&self, why: &NoWay) -> String {
-        let name = self.destinations.get(why.destination).map_or("", |destination| destination.name.as_str());
+        let destination = why.destination;
+        let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
+        let why_is_health = why.why == Why::Unhealthy;
         let why = match why.why {
             Why::Unhealthy => "no healthy URL",
             Why::Waiting => "it asked to be left alone (Retry-After)",
             Why::Full => "max-request-queued-per-endpoint records wait already",
             Why::Silent => "it answers nothing, and has half of the records that may be in flight",
         };
-        format!("destination {name}: {why}")
+        match (why_is_health, self.last_trouble(destination)) {
+            (true, Some((url, text))) => format!("destination {name}: {why}; {url} last: {text}"),
+            _ => format!("destination {name}: {why}"),
+        }
+    }
+
+    /// What a destination's URLs did wrong last, and which one.
+    fn last_trouble(&self, destination: usize) -> Option<(&str, String)> {
+        let endpoints =
+            self.destinations.get(destination)?.endpoints.iter().filter_map(|index| self.endpoints.get(*index));
+        let troubles = endpoints.filter_map(|endpoint| {
+            let mut shown = None;
+            endpoint.tally.trouble.show(&mut shown);
+            shown.map(|(at, text)| (at, endpoint.url.as_str(), text))
+        });
+        troubles.max_by_key(|(at, ..)| *at).map(|(_, url, text)| (url, text))
     }
 
     /// Why a record cannot be sent, as [`Engine::no_way`], after what was queued so far in this turn had its chance of a
