@@ -404,10 +404,13 @@ impl Engine {
         let flight_key = self.flights.insert(flight)?;
         self.deadlines.add(&mut self.flights, flight_key, deadline);
         let mut next = None;
-        let mut pending = 0;
+        let (mut pending, mut lacking) = (0, None);
         let wanted = positions.len();
         for position in positions.rev() {
-            let Some((destination, endpoint)) = self.choose(profile, position, now) else { continue };
+            let Some((destination, endpoint)) = self.choose(profile, position, now) else {
+                lacking = Some(position);
+                continue;
+            };
             let attempt = Attempt {
                 flight: flight_key,
                 destination,
@@ -439,9 +442,13 @@ impl Engine {
         if self.tap.is_some() {
             self.tap_flies(flight_key);
         }
-        if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
+        let sent_off = match pending < wanted || next.is_none() {
+            true => Err(self.no_way_at(profile, lacking.unwrap_or_default(), now)),
+            false => self.send_off(flight_key, true),
+        };
+        if let Err(no_way) = sent_off {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
-            self.end_flight(flight_key, now);
+            self.end_flight(flight_key, Some(&no_way), now);
             return None;
         }
         next

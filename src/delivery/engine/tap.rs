@@ -7,6 +7,8 @@ use super::super::flight::{Attempt, Flight, Origin, Stage};
 use super::super::table::Key;
 use super::super::tap::{Arrival, Candidate, Event, Filter, Sent, TEXT_BYTES, Taps, Way, Word};
 use super::Engine;
+use super::dispatch::NoWay;
+use super::timers::TOO_LATE;
 use crate::config::model::Protocol;
 use crate::policy::table::ProfileId;
 use crate::record::{self, ChangeRecord, DecodeLimits};
@@ -120,6 +122,23 @@ impl Engine {
     pub(super) fn tap_note_of(&mut self, flight: &Flight, note: &str) {
         if let Some(tap) = &mut self.tap {
             flight.members().for_each(|member| tap.note_of((member.source, member.number), note));
+        }
+    }
+
+    /// A flight ends since one of its destinations has no way any more: what was not sent is not sent.
+    pub(super) fn tap_no_way(&mut self, key: Key, no_way: &NoWay) {
+        let why = self.explain(no_way);
+        if let (Some(tap), Some(flight)) = (&mut self.tap, self.flights.get(key)) {
+            flight.members().for_each(|member| tap.note_of((member.source, member.number), &why));
+        }
+    }
+
+    /// The deadline of an attempt's record has passed. What waited for another destination says nothing of its own.
+    pub(super) fn tap_late(&mut self, key: Key, stage: Stage) {
+        match stage {
+            Stage::Sent(_) => self.tap_error(key, &TOO_LATE),
+            Stage::Queued => self.tap_error(key, &"not sent within limits.record-deadline"),
+            Stage::Held | Stage::Done => {}
         }
     }
 

@@ -15,6 +15,21 @@ fn tapped(config: &Config, filter: Filter) -> Rig {
     rig
 }
 
+/// One destination, which may refuse batches of `records`.
+fn batching(records: u32) -> Config {
+    let mut config = config(1);
+    config.rules.top.batching = Some(Batching {
+        enabled: true,
+        max_bytes: u64::MAX,
+        max_records: records,
+        interval: Duration::from_secs(60),
+        body: BatchBody::Array,
+    });
+    config.destinations[0].permanent.insert(422);
+    config.destinations[0].max_connections_per_endpoint = 8;
+    config
+}
+
 /// What came since the last call.
 fn seen(rig: &mut Rig) -> Vec<Value> {
     let line = |rig: &mut Rig| rig.engine.next_tapped().map(|event| event.line);
@@ -136,18 +151,75 @@ fn a_record_that_times_out_says_so_and_one_that_is_not_sent_says_why() {
 }
 
 #[test]
-fn records_of_a_batch_know_their_place_and_one_that_is_taken_apart_shows_both_requests() {
+fn at_its_deadline_a_record_says_whether_it_was_sent() {
     let mut config = config(1);
-    config.rules.top.batching = Some(Batching {
-        enabled: true,
-        max_bytes: u64::MAX,
-        max_records: 2,
-        interval: Duration::from_secs(60),
-        body: BatchBody::Array,
-    });
-    config.destinations[0].permanent.insert(422);
-    config.destinations[0].max_connections_per_endpoint = 8;
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    config.destinations[0].max_connections_per_endpoint = 1;
     let mut rig = tapped(&config, ALL);
+    rig.send(2);
+    rig.connect();
+    rig.after(7_000);
+    rig.tick();
+    assert_eq!(rig.codes(), [11, 11]);
+    let errors: Vec<_> = seen(&mut rig).iter().map(|event| event["destinations"][0]["error"].clone()).collect();
+    assert_eq!(errors, ["no answer within limits.record-deadline", "not sent within limits.record-deadline"]);
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn a_record_of_which_a_destination_became_unhealthy_while_another_one_was_tested_says_so() {
+    let mut rig = tapped(&config(2), ALL);
+    let break_url = |rig: &mut Rig, endpoint: usize| {
+        let now = rig.now;
+        (0..3).for_each(|_| rig.engine.endpoint_failed(endpoint, false, &"broken", now));
+    };
+    break_url(&mut rig, 1);
+    rig.after(1_000);
+    rig.send(1);
+    let connections = rig.connect();
+    break_url(&mut rig, 0);
+    rig.answer(connections[1].connection, OK);
+    assert_eq!(rig.codes(), [11]);
+    let [event] = &seen(&mut rig)[..] else { panic!("one record") };
+    assert_eq!(event["note"], "destination d0: no healthy URL");
+    let (unhealthy, tested) = (&event["destinations"][0], &event["destinations"][1]);
+    assert_eq!((&unhealthy["outcome"], &unhealthy["error"]), (&"not-sent".into(), &Value::Null));
+    assert_eq!((&tested["outcome"], &tested["status"]), (&"success".into(), &200.into()));
+    nothing_is_left(&mut rig);
+}
+
+#[test]
+fn records_of_a_refused_batch_that_have_no_room_or_time_on_their_own_say_so() {
+    for is_late in [false, true] {
+        let mut config = batching(3);
+        config.destinations[0].max_request_queued_per_endpoint = 1;
+        let mut rig = tapped(&config, ALL);
+        rig.send(3);
+        let connections = rig.connect();
+        rig.after(if is_late { 7_000 } else { 0 });
+        rig.answer(connections[0].connection, REFUSED);
+        let mut expected =
+            vec!["it was not sent on its own after its batch was refused: limits.record-deadline passed"; 3];
+        if !is_late {
+            rig.answer(connections[0].connection, OK);
+            expected = vec!["destination d0: max-request-queued-per-endpoint records wait already"; 2];
+        }
+        assert_eq!(rig.codes(), if is_late { [11, 11, 11] } else { [0, 11, 11] });
+        let mut shown = seen(&mut rig);
+        shown.retain(|event| event["code"] == 11);
+        let notes: Vec<_> = shown.iter().map(|event| event["note"].clone()).collect();
+        assert_eq!(notes, expected);
+        for event in shown {
+            let [call] = &event["destinations"].as_array().unwrap()[..] else { panic!("the batch: {event}") };
+            assert_eq!((&call["status"], &call["outcome"]), (&422.into(), &"refused".into()));
+        }
+        nothing_is_left(&mut rig);
+    }
+}
+
+#[test]
+fn records_of_a_batch_know_their_place_and_one_that_is_taken_apart_shows_both_requests() {
+    let mut rig = tapped(&batching(2), ALL);
     rig.send(2);
     let connections = rig.connect();
     rig.answer(connections[0].connection, OK);
