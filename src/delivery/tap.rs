@@ -30,7 +30,8 @@ pub const MOST_TAPS: usize = 4;
 /// Records that an executor follows at a time.
 pub const FOLLOWED: usize = 256;
 
-/// Records that an executor begins to follow between two ticks, which costs about as much as their encoding.
+/// Records that an executor begins to follow between two ticks, which costs about as much as their encoding; and those that
+/// it decodes for taps alone.
 pub const FOLLOWED_PER_TICK: u32 = 256;
 
 /// Lines of an executor that I/O has not taken. Further ones are dropped, and counted.
@@ -176,11 +177,15 @@ pub struct Taps {
     random: u64,
     /// The record that is being judged.
     current: Option<Followed>,
+    /// Filters have been asked about it.
+    is_considered: bool,
     /// When the record at hand arrived, and when its decoding began.
     begins: (Time, Time),
     followed: HashMap<(Origin, u64), Followed>,
     kept: usize,
+    /// Since the last tick: records that were begun with, and records that were decoded for taps alone.
     this_tick: u32,
+    looked: u32,
     events: VecDeque<Event>,
     event_bytes: usize,
 }
@@ -195,10 +200,12 @@ impl Taps {
             formatter: formatter(limits),
             random: (executor as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             current: None,
+            is_considered: false,
             begins: (Time::ZERO, Time::ZERO),
             followed: HashMap::new(),
             kept: 0,
             this_tick: 0,
+            looked: 0,
             events: VecDeque::new(),
             event_bytes: 0,
         }
@@ -229,7 +236,7 @@ impl Taps {
 
     /// Time passed: more records may be followed, and what has been followed for too long is shown as it is.
     pub fn tick(&mut self, now: Time) {
-        self.this_tick = 0;
+        (self.this_tick, self.looked) = (0, 0);
         let is_old = |followed: &Followed| followed.arrived + LONGEST <= now;
         let old: Vec<(Origin, u64)> =
             self.followed.iter().filter(|(_, followed)| is_old(followed)).map(|(place, _)| *place).collect();
@@ -260,11 +267,36 @@ impl Taps {
     /// A record is about to be looked at, which arrived then.
     pub fn begins(&mut self, arrived: Time, now: Time) {
         self.current = None;
+        self.is_considered = false;
         self.begins = (arrived, now);
     }
 
-    /// The record at hand is known as far as filters ask. Whether it is followed from here on.
+    fn has_place(&self) -> bool {
+        self.followed.len() < FOLLOWED && self.this_tick < FOLLOWED_PER_TICK && !self.has_no_room()
+    }
+
+    /// The record at hand is answered without being looked at: whether it is to be decoded for the taps alone.
+    pub fn looks_at(&mut self) -> bool {
+        let may = self.looked < FOLLOWED_PER_TICK && self.has_place();
+        self.looked += u32::from(may);
+        may
+    }
+
+    /// Nobody knows which filters want the record at hand: it counts as missed for each tap, its share aside.
+    pub fn leave_unseen(&mut self) {
+        for watch in &mut self.watches {
+            watch.missed += u64::from(watch.filter.share.takes(&mut self.random));
+        }
+    }
+
+    /// Whether filters have been asked about the record at hand.
+    pub fn is_considered(&self) -> bool {
+        self.is_considered
+    }
+
+    /// The record at hand is known as far as filters ask, which happens once. Whether it is followed from here on.
     pub fn consider(&mut self, candidate: &Candidate<'_>, arrival: Arrival, message: &[u8], decoded: Time) -> bool {
+        self.is_considered = true;
         let mut wanted = Vec::new();
         for watch in self.watches.iter_mut().filter(|watch| watch.filter.matches(candidate)) {
             if watch.filter.share.takes(&mut self.random) {
@@ -278,8 +310,7 @@ impl Taps {
         if wanted.is_empty() {
             return false;
         }
-        let is_full = self.followed.len() >= FOLLOWED || self.this_tick >= FOLLOWED_PER_TICK || self.has_no_room();
-        if is_full {
+        if !self.has_place() {
             self.miss(&wanted);
             return false;
         }

@@ -57,6 +57,9 @@ pub(super) enum Verdict {
     HandOver(usize),
 }
 
+/// The code of a frame that there is no room for, and what a tap says of it.
+pub(super) const NO_ROOM: (u8, &str) = (ack::OVERLOAD, "answered 18 without being looked at: there is no room");
+
 impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
     pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
@@ -140,13 +143,8 @@ impl Engine {
             self.tap_begins(arrived);
         }
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
-            match self.tap {
-                None => Verdict::Answer(ack::OVERLOAD.into()),
-                Some(_) => self.guarded(origin, now.monotonic, |engine| {
-                    engine.tap_overload(origin, frame, now);
-                    Verdict::Answer(ack::OVERLOAD.into())
-                }),
-            }
+            let message = (frame.kind == FrameKind::Message).then_some(frame.body);
+            self.leave_unseen(origin, message, NO_ROOM, now)
         } else {
             self.recorder.decode_begins(frame.body.len(), arrived);
             self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))

@@ -263,6 +263,147 @@ fn a_record_that_cannot_be_decoded_is_seen_with_the_reason() {
     nothing_is_left(&mut rig);
 }
 
+/// What there is to carry between two executors.
+fn carry(one: &mut Rig, two: &mut Rig) {
+    loop {
+        let before = (one.engine.next_parcel(), two.engine.next_parcel());
+        if before.0.is_none() && before.1.is_none() {
+            return;
+        }
+        if let Some((_, parcel)) = before.0 {
+            two.engine.take_parcel(0, parcel, two.now);
+        }
+        if let Some((_, parcel)) = before.1 {
+            one.engine.take_parcel(1, parcel, one.now);
+        }
+    }
+}
+
+fn missed(rig: &mut Rig) -> u64 {
+    let mut all = 0;
+    rig.engine.take_missed(|_, missed| all += missed);
+    all
+}
+
+#[test]
+fn a_record_that_is_handed_over_is_shown_or_counted_by_the_executor_that_judges_it_alone() {
+    const SENT: u64 = 1_200;
+    let (mut one, mut two) = super::handover::pair(100);
+    one.engine.set_taps(0, &[(1, ALL)]);
+    two.engine.set_taps(1, &[(1, ALL)]);
+    one.send(SENT);
+    let handed = one.engine.counters().handed_over;
+    assert!((400..800).contains(&handed), "{handed}");
+    assert_eq!((one.engine.tapped().0, missed(&mut one)), (256, SENT - handed - 256));
+    carry(&mut one, &mut two);
+    assert_eq!((two.engine.tapped().0, missed(&mut two)), (256, handed - 256));
+    one.engine.set_taps(0, &[]);
+    one.engine.set_taps(0, &[(1, ALL)]);
+    one.send(40);
+    let own = one.engine.tapped().0;
+    two.engine.tick(two.now);
+    carry(&mut one, &mut two);
+    assert_eq!(own as u64 + one.engine.counters().handed_over - handed, 40, "its own are followed here");
+    assert_eq!(missed(&mut one), 0);
+}
+
+#[test]
+fn what_the_owner_of_a_record_does_not_look_at_is_shown_with_its_code() {
+    let gone = |one: &mut Rig, _: &mut Rig| one.engine.source_closed(one.source);
+    let late = |_: &mut Rig, two: &mut Rig| two.after(7_000);
+    let full = |_: &mut Rig, two: &mut Rig| {
+        (0..100_000).for_each(|_| two.engine.budget.charge_record());
+        two.engine.rejecting = true;
+    };
+    let cases: [(&dyn Fn(&mut Rig, &mut Rig), _, _); 3] = [
+        (&gone, 11, "its connection has gone"),
+        (&late, 11, "limits.record-deadline passed before the executor of its record had room for it"),
+        (&full, 18, "answered 18 without being looked at: there is no room"),
+    ];
+    for (happens, code, why) in cases {
+        let (mut one, mut two) = super::handover::pair(100);
+        two.engine.set_taps(1, &[(1, ALL)]);
+        one.send(300);
+        happens(&mut one, &mut two);
+        let handed = one.engine.counters().handed_over;
+        carry(&mut one, &mut two);
+        let shown = seen(&mut two);
+        assert_eq!((shown.len() as u64, missed(&mut two)), (handed, 0), "{why}");
+        for event in shown {
+            assert_eq!((&event["code"], &event["note"]), (&code.into(), &why.into()), "{event}");
+            assert_eq!((&event["namespace"], &event["executor"]), (&"test".into(), &1.into()));
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_answered_18_since_its_owner_has_no_room_says_so() {
+    let (mut one, _) = super::handover::pair(100);
+    one.send(10_000);
+    one.after(2_000);
+    one.engine.set_taps(0, &[(1, ALL)]);
+    one.engine.source_receive(one.source, &[], Now { monotonic: one.now, unix_ms: 0 });
+    assert!(one.engine.tapped().0 > 0);
+    one.after(7_000);
+    one.tick();
+    while !one.codes().is_empty() {}
+    let notes: Vec<_> = seen(&mut one).iter().map(|event| (event["code"].clone(), event["note"].clone())).collect();
+    let expected = (18.into(), "answered 18: the executor of its record has no room".into());
+    assert!(notes.contains(&expected), "{notes:?}");
+}
+
+#[test]
+fn a_record_that_cannot_be_written_is_asked_about_once() {
+    let mut rig = tapped(&config(1), ALL);
+    rig.engine.set_tap_full(1, true);
+    let mut frame = Vec::new();
+    rig.frames.write(0, 0, &mut frame);
+    // One bin more: a list of a byte that is no MessagePack.
+    frame.extend_from_slice(&[0, 0, 0, 6, 2, 20, 0, 1, b'x', 0xc1]);
+    frame[29] += 1;
+    frame[7] += 10;
+    rig.engine.source_receive(rig.source, &frame, Now { monotonic: rig.now, unix_ms: 0 });
+    assert_eq!((rig.codes(), missed(&mut rig)), (vec![10], 1));
+}
+
+#[test]
+fn frames_that_are_answered_18_are_decoded_only_while_they_can_be_followed() {
+    let wanted = Filter { namespace: Some(b"other".to_vec()), ..ALL };
+    let mut rig = Rig::new(&config(1));
+    (0..1_000).for_each(|_| rig.engine.budget.charge_record());
+    rig.engine.rejecting = true;
+    rig.engine.set_taps(0, &[(1, ALL), (2, wanted.clone())]);
+    let missed = |rig: &mut Rig| {
+        let mut all = Vec::new();
+        rig.engine.take_missed(|_, missed| all.push(missed));
+        all
+    };
+    rig.send(200);
+    assert_eq!(missed(&mut rig), [0, 0], "each was looked at");
+    rig.send(200);
+    assert_eq!(missed(&mut rig), [144, 144], "nobody knows whose the last ones are");
+    assert_eq!(rig.codes(), [18; 400]);
+    let shown = seen(&mut rig);
+    assert_eq!((shown.len(), &shown[0]["code"]), (256, &18.into()));
+    rig.engine.tick(rig.now);
+    rig.engine.set_taps(0, &[(2, wanted.clone())]);
+    rig.send(400);
+    assert_eq!(
+        (rig.codes(), missed(&mut rig)),
+        (vec![18; 400], vec![144]),
+        "nor is more decoded for who wants none of them"
+    );
+    rig.engine.tick(rig.now);
+    rig.engine.set_taps(0, &[(1, ALL), (2, wanted)]);
+    // Compressed: nothing of it is known.
+    rig.engine.source_receive(
+        rig.source,
+        &[2, 4, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+        Now { monotonic: rig.now, unix_ms: 0 },
+    );
+    assert_eq!((rig.codes(), missed(&mut rig)), (vec![18], vec![1, 1]));
+}
+
 #[test]
 fn secrets_are_masked_in_urls_and_headers() {
     let secret = || Secret("hunter2".to_owned());
