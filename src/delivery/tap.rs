@@ -6,20 +6,22 @@
 
 mod event;
 mod filter;
+mod followed;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use filter::{Candidate, Filter, Share};
+pub use followed::{Arrival, Sent, Way, Word};
+use followed::{Call, Followed, Message};
 
 use super::flight::Origin;
 use super::table::Key;
 use crate::config::model::Format;
-use crate::format::{ContentType, Formatter};
+use crate::format::Formatter;
 use crate::record::DecodeLimits;
 use crate::time::Time;
 use crate::wire::ack;
@@ -72,99 +74,6 @@ pub struct Event {
     pub taps: Vec<u64>,
     /// A JSON object and a line feed.
     pub line: Bytes,
-}
-
-/// Where a record came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival {
-    /// Who sent it.
-    pub peer: Option<SocketAddr>,
-    /// On which port; not known of a record that another executor handed over.
-    pub port: Option<u16>,
-    /// When its read ended, in milliseconds since the Unix epoch.
-    pub unix_ms: u64,
-}
-
-/// What is kept of a record's message.
-#[derive(Debug)]
-enum Message {
-    /// All of it, not compressed.
-    Kept(Vec<u8>),
-    /// It had so many bytes, which were too many.
-    Left(usize),
-}
-
-/// What became of a request, or of what would have been one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// The destination has taken it.
-    Success,
-    /// It will never take it (`permanent-status-codes`).
-    Refused,
-    /// It did not take it.
-    Error,
-    /// It was dropped before it was sent, since another destination of the record failed.
-    NotSent,
-}
-
-/// A request as it was given to a connection.
-#[derive(Debug)]
-pub struct Sent {
-    /// `HTTP_1_1` or `HTTP_2`.
-    pub protocol: &'static str,
-    /// Its method and path, without the query.
-    pub start: (&'static str, String),
-    /// Its headers, without what may be a secret.
-    pub headers: Vec<(String, String)>,
-    /// Bytes of its body.
-    pub body_bytes: usize,
-    /// Not more than [`TEXT_BYTES`] of them.
-    pub body: Bytes,
-    /// What they are.
-    pub content: ContentType,
-}
-
-/// A record's way to one destination.
-#[derive(Debug)]
-struct Call {
-    flight: Key,
-    destination: usize,
-    name: String,
-    url: String,
-    sent: Option<Sent>,
-    /// Place in its batch, and the number of records in that.
-    batch: Option<(usize, usize)>,
-    tries: u32,
-    status: Option<u16>,
-    word: Option<Word>,
-    error: Option<String>,
-    waited: Option<Duration>,
-    response: Option<Duration>,
-}
-
-/// A record that is followed.
-#[derive(Debug)]
-pub struct Followed {
-    wanted: Vec<u64>,
-    arrival: Arrival,
-    message: Message,
-    /// When it came, when its decoding began, when that was done.
-    arrived: Time,
-    began: Time,
-    decoded: Time,
-    /// When its encoding began, and when that was done.
-    encoded: [Option<Time>; 2],
-    fault: Option<String>,
-    /// Why nothing was sent.
-    note: Option<String>,
-    calls: Vec<Call>,
-    code: Option<(u8, Time)>,
-    in_flight: bool,
-    /// How long its code waited for those before it, and its whole way.
-    released: Option<(Duration, Duration)>,
-    /// Its connection has gone, so that nobody hears the code.
-    is_gone: bool,
-    kept: usize,
 }
 
 /// One executor's side of all taps.
@@ -548,38 +457,6 @@ fn formatter(limits: DecodeLimits) -> Formatter {
     let metadata_key = "aerospike-metadata".to_owned();
     let format = Format::FlatJson { metadata_key, stringify_map_keys: true, text: Default::default() };
     Formatter::new(&format, limits)
-}
-
-/// A record's way to one destination.
-#[derive(Debug, Clone, Copy)]
-pub struct Way<'a> {
-    /// Whose.
-    pub place: (Origin, u64),
-    /// In which flight.
-    pub flight: Key,
-    /// Index of the destination.
-    pub destination: usize,
-    /// Names of the destination and its URL.
-    pub names: (&'a str, &'a str),
-}
-
-impl Call {
-    fn new(flight: Key, destination: usize, name: &str) -> Call {
-        Call {
-            flight,
-            destination,
-            name: name.to_owned(),
-            url: String::new(),
-            sent: None,
-            batch: None,
-            tries: 0,
-            status: None,
-            word: None,
-            error: None,
-            waited: None,
-            response: None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! What is kept of a record that is followed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::super::flight::Origin;
+use super::super::table::Key;
+use crate::format::ContentType;
+use crate::time::Time;
+
+/// Where a record came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: Option<SocketAddr>,
+    /// On which port; not known of a record that another executor handed over.
+    pub port: Option<u16>,
+    /// When its read ended, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+/// What is kept of a record's message.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// All of it, not compressed.
+    Kept(Vec<u8>),
+    /// It had so many bytes, which were too many.
+    Left(usize),
+}
+
+/// What became of a request, or of what would have been one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The destination has taken it.
+    Success,
+    /// It will never take it (`permanent-status-codes`).
+    Refused,
+    /// It did not take it.
+    Error,
+    /// It was dropped before it was sent, since another destination of the record failed.
+    NotSent,
+}
+
+/// A request as it was given to a connection.
+#[derive(Debug)]
+pub struct Sent {
+    /// `HTTP_1_1` or `HTTP_2`.
+    pub protocol: &'static str,
+    /// Its method and path, without the query.
+    pub start: (&'static str, String),
+    /// Its headers, without what may be a secret.
+    pub headers: Vec<(String, String)>,
+    /// Bytes of its body.
+    pub body_bytes: usize,
+    /// Not more than [`super::TEXT_BYTES`] of them.
+    pub body: Bytes,
+    /// What they are.
+    pub content: ContentType,
+}
+
+/// A record's way to one destination.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) flight: Key,
+    pub(super) destination: usize,
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) sent: Option<Sent>,
+    /// Place in its batch, and the number of records in that.
+    pub(super) batch: Option<(usize, usize)>,
+    pub(super) tries: u32,
+    pub(super) status: Option<u16>,
+    pub(super) word: Option<Word>,
+    pub(super) error: Option<String>,
+    pub(super) waited: Option<Duration>,
+    pub(super) response: Option<Duration>,
+}
+
+/// A record that is followed.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) wanted: Vec<u64>,
+    pub(super) arrival: Arrival,
+    pub(super) message: Message,
+    /// When it came, when its decoding began, when that was done.
+    pub(super) arrived: Time,
+    pub(super) began: Time,
+    pub(super) decoded: Time,
+    /// When its encoding began, and when that was done.
+    pub(super) encoded: [Option<Time>; 2],
+    pub(super) fault: Option<String>,
+    /// Why nothing was sent.
+    pub(super) note: Option<String>,
+    pub(super) calls: Vec<Call>,
+    pub(super) code: Option<(u8, Time)>,
+    pub(super) in_flight: bool,
+    /// How long its code waited for those before it, and its whole way.
+    pub(super) released: Option<(Duration, Duration)>,
+    /// Its connection has gone, so that nobody hears the code.
+    pub(super) is_gone: bool,
+    pub(super) kept: usize,
+}
+
+/// A record's way to one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// Whose.
+    pub place: (Origin, u64),
+    /// In which flight.
+    pub flight: Key,
+    /// Index of the destination.
+    pub destination: usize,
+    /// Names of the destination and its URL.
+    pub names: (&'a str, &'a str),
+}
+
+impl Call {
+    pub(super) fn new(flight: Key, destination: usize, name: &str) -> Call {
+        Call {
+            flight,
+            destination,
+            name: name.to_owned(),
+            url: String::new(),
+            sent: None,
+            batch: None,
+            tries: 0,
+            status: None,
+            word: None,
+            error: None,
+            waited: None,
+            response: None,
+        }
+    }
+}
