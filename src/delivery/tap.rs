@@ -20,6 +20,7 @@ use followed::{Call, Followed, Message};
 
 use super::flight::Origin;
 use super::table::Key;
+use super::window::Released;
 use crate::config::model::Format;
 use crate::format::Formatter;
 use crate::record::DecodeLimits;
@@ -91,6 +92,8 @@ pub struct Taps {
     /// When the record at hand arrived, and when its decoding began.
     begins: (Time, Time),
     followed: HashMap<(Origin, u64), Followed>,
+    /// Records whose code is released and not written, and the place of their ack among those that are to be written.
+    unwritten: Vec<((Origin, u64), usize)>,
     kept: usize,
     /// Since the last tick: records that were begun with, and records that were decoded for taps alone.
     this_tick: u32,
@@ -112,6 +115,7 @@ impl Taps {
             is_considered: false,
             begins: (Time::ZERO, Time::ZERO),
             followed: HashMap::new(),
+            unwritten: Vec::new(),
             kept: 0,
             this_tick: 0,
             looked: 0,
@@ -242,6 +246,7 @@ impl Taps {
             code: None,
             in_flight: false,
             released: None,
+            is_told: false,
             is_gone: false,
             kept,
         });
@@ -322,25 +327,41 @@ impl Taps {
         }
     }
 
-    /// The code is on its way to the source.
-    pub fn released(&mut self, place: (Origin, u64), code: u8, waited: Duration, total: Duration) {
+    /// The code is to be written to the source, as number `at` of the acks that are written together.
+    pub fn released(&mut self, place: (Origin, u64), released: &Released, at: usize) {
         if let Some(followed) = self.followed.get_mut(&place) {
-            followed.code.get_or_insert((code, followed.arrived + total));
-            followed.released = Some((waited, total));
+            followed.code.get_or_insert((released.answer.code(), followed.arrived + released.total));
+            followed.released = Some((released.waited, released.total));
+            self.unwritten.push((place, at));
+        }
+    }
+
+    /// So many of those acks are written.
+    pub fn wrote(&mut self, source: Key, acks: usize) {
+        let is_written = |(place, at): &mut ((Origin, u64), usize)| place.0 == Origin::Source(source) && *at < acks;
+        let written: Vec<_> = self.unwritten.extract_if(.., is_written).collect();
+        for (place, _) in written {
+            if let Some(followed) = self.followed.get_mut(&place) {
+                followed.is_told = true;
+                self.settle(place);
+            }
+        }
+    }
+
+    /// Nobody will hear the code of a record.
+    pub fn unheard(&mut self, place: (Origin, u64)) {
+        if let Some(followed) = self.followed.get_mut(&place) {
+            followed.is_gone = true;
             self.settle(place);
         }
     }
 
-    /// A connection has gone, with all its codes that were not released.
+    /// A connection has gone, with all its codes that were not written.
     pub fn source_gone(&mut self, source: Key) {
+        self.unwritten.retain(|(place, _)| place.0 != Origin::Source(source));
         let is_of = |place: &(Origin, u64)| place.0 == Origin::Source(source);
         let places: Vec<(Origin, u64)> = self.followed.keys().filter(|place| is_of(place)).copied().collect();
-        for place in places {
-            if let Some(followed) = self.followed.get_mut(&place) {
-                followed.is_gone = true;
-            }
-            self.settle(place);
-        }
+        places.into_iter().for_each(|place| self.unheard(place));
     }
 
     /// The record's way to a destination, by the flight that it goes with; `names` are those of the destination and its URL.
@@ -417,8 +438,9 @@ impl Taps {
     /// Ends a record of which everything is known.
     fn settle(&mut self, place: (Origin, u64)) {
         let Some(followed) = self.followed.get(&place) else { return };
-        let is_heard = followed.released.is_some() || followed.is_gone || matches!(place.0, Origin::Ghost(_));
-        if followed.code.is_some() && !followed.in_flight && is_heard {
+        // What its source hears of a record that was handed over is its own executor's.
+        let is_known = followed.is_told || followed.is_gone || matches!(place.0, Origin::Ghost(_));
+        if followed.code.is_some() && !followed.in_flight && is_known {
             self.end(place);
         }
     }
@@ -426,11 +448,11 @@ impl Taps {
     fn end(&mut self, place: (Origin, u64)) {
         let Some(mut followed) = self.followed.remove(&place) else { return };
         self.kept = self.kept.saturating_sub(followed.kept);
-        let code = followed.code.map(|(code, _)| code);
+        let is_ok = followed.code.is_some_and(|(code, _)| code == ack::OK) && !followed.is_unheard();
         let watches = &self.watches;
         followed.wanted.retain(|id| {
             let watch = watches.iter().find(|watch| watch.id == *id);
-            watch.is_some_and(|watch| !watch.filter.failed || code != Some(ack::OK))
+            watch.is_some_and(|watch| !watch.filter.failed || !is_ok)
         });
         if followed.wanted.is_empty() {
             return;

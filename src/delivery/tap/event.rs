@@ -73,7 +73,7 @@ pub(super) fn line(followed: &Followed, executor: usize, formatter: &mut Formatt
     let calls: Vec<String> = followed.calls.iter().map(call).collect();
     object.raw("destinations", &format!("[{}]", calls.join(",")));
     if let Some((code, _)) = followed.code {
-        object.number("code", code);
+        object.number(if followed.is_unheard() { "unheard" } else { "code" }, code);
     }
     object.text("outcome", outcome(followed));
     object.raw("timings_us", &timings(followed));
@@ -82,10 +82,11 @@ pub(super) fn line(followed: &Followed, executor: usize, formatter: &mut Formatt
     line
 }
 
-/// In the words of the official connector.
+/// In the words of the official connector, and one more: it counts what it answers.
 fn outcome(followed: &Followed) -> &'static str {
     let is_taken = followed.calls.iter().any(|call| call.word == Some(Word::Success));
     match (followed.code, &followed.fault) {
+        (Some(_), _) if followed.is_unheard() => "unheard",
         (Some((ack::OK, _)), _) if is_taken => "success",
         (Some((ack::OK, _)), _) => "skipped",
         (_, Some(_)) => "parse-error",

@@ -98,7 +98,9 @@ pub(super) struct Followed {
     pub(super) in_flight: bool,
     /// How long its code waited for those before it, and its whole way.
     pub(super) released: Option<(Duration, Duration)>,
-    /// Its connection has gone, so that nobody hears the code.
+    /// Its ack was written, as far as this executor is the one who writes it.
+    pub(super) is_told: bool,
+    /// Its connection has gone.
     pub(super) is_gone: bool,
     pub(super) kept: usize,
 }
@@ -114,6 +116,13 @@ pub struct Way<'a> {
     pub destination: usize,
     /// Names of the destination and its URL.
     pub names: (&'a str, &'a str),
+}
+
+impl Followed {
+    /// Nobody hears its code: its connection was gone before the ack was written.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.is_gone && !self.is_told
+    }
 }
 
 impl Call {

@@ -309,18 +309,19 @@ fn a_record_that_is_handed_over_is_shown_or_counted_by_the_executor_that_judges_
 
 #[test]
 fn what_the_owner_of_a_record_does_not_look_at_is_shown_with_its_code() {
-    let gone = |one: &mut Rig, _: &mut Rig| one.engine.source_closed(one.source);
-    let late = |_: &mut Rig, two: &mut Rig| two.after(7_000);
-    let full = |_: &mut Rig, two: &mut Rig| {
+    type Happens = fn(&mut Rig, &mut Rig);
+    let gone: Happens = |one, _| one.engine.source_closed(one.source);
+    let late: Happens = |_, two| two.after(7_000);
+    let full: Happens = |_, two| {
         (0..100_000).for_each(|_| two.engine.budget.charge_record());
         two.engine.rejecting = true;
     };
-    let cases: [(&dyn Fn(&mut Rig, &mut Rig), _, _); 3] = [
-        (&gone, 11, "its connection has gone"),
-        (&late, 11, "limits.record-deadline passed before the executor of its record had room for it"),
-        (&full, 18, "answered 18 without being looked at: there is no room"),
+    let cases = [
+        (gone, ("unheard", 11), "its connection has gone"),
+        (late, ("code", 11), "limits.record-deadline passed before the executor of its record had room for it"),
+        (full, ("code", 18), "answered 18 without being looked at: there is no room"),
     ];
-    for (happens, code, why) in cases {
+    for (happens, (member, code), why) in cases {
         let (mut one, mut two) = super::handover::pair(100);
         two.engine.set_taps(1, &[(1, ALL)]);
         one.send(300);
@@ -330,7 +331,7 @@ fn what_the_owner_of_a_record_does_not_look_at_is_shown_with_its_code() {
         let shown = seen(&mut two);
         assert_eq!((shown.len() as u64, missed(&mut two)), (handed, 0), "{why}");
         for event in shown {
-            assert_eq!((&event["code"], &event["note"]), (&code.into(), &why.into()), "{event}");
+            assert_eq!((&event[member], &event["note"]), (&code.into(), &why.into()), "{event}");
             assert_eq!((&event["namespace"], &event["executor"]), (&"test".into(), &1.into()));
         }
     }
@@ -442,9 +443,54 @@ fn when_its_connection_has_gone_a_record_ends_with_its_last_request() {
     assert!(seen(&mut rig).is_empty());
     rig.answer(connections[0].connection, OK);
     let [event] = &seen(&mut rig)[..] else { panic!("one record") };
-    assert_eq!((&event["code"], &event["destinations"][0]["status"]), (&0.into(), &200.into()));
+    assert_eq!((&event["unheard"], &event["outcome"]), (&0.into(), &"unheard".into()));
+    assert_eq!((&event["code"], &event["destinations"][0]["status"]), (&Value::Null, &200.into()));
     assert!(event["timings_us"]["ack-wait"].is_null(), "nobody heard it: {event}");
     nothing_is_left(&mut rig);
+}
+
+#[test]
+fn a_code_that_was_to_be_written_and_was_not_is_told_from_one_that_was() {
+    let failed = Filter { failed: true, ..ALL };
+    for (filter, expected) in [(ALL, vec![Some(0), None, None]), (failed, vec![None, None])] {
+        let mut rig = tapped(&config(1), filter);
+        rig.send(3);
+        let connections = rig.connect();
+        (0..3).for_each(|turn| rig.answer(connections[turn % 2].connection, OK));
+        let acks = rig.engine.source_output(rig.source, rig.now).len();
+        assert!(seen(&mut rig).is_empty(), "nothing is written");
+        // All of the first, and a part of the second.
+        rig.engine.source_wrote(rig.source, acks / 2);
+        let mut shown = seen(&mut rig);
+        rig.engine.source_closed(rig.source);
+        shown.extend(seen(&mut rig));
+        let codes: Vec<_> = shown.iter().map(|event| event["code"].as_u64()).collect();
+        assert_eq!(codes, expected);
+        assert!(shown.iter().all(|event| event["code"].is_null() == (event["unheard"] == 0)), "{shown:?}");
+        nothing_is_left(&mut rig);
+    }
+}
+
+#[test]
+fn a_record_that_was_handed_over_is_unheard_when_its_connection_has_gone() {
+    for is_gone in [false, true] {
+        let (mut one, mut two) = super::handover::pair(100);
+        two.engine.set_taps(1, &[(1, ALL)]);
+        one.send(4);
+        carry(&mut one, &mut two);
+        let connections = two.connect();
+        if is_gone {
+            one.engine.source_closed(one.source);
+            carry(&mut one, &mut two);
+        }
+        connections.iter().cycle().take(8).for_each(|connect| two.answer(connect.connection, OK));
+        let shown = seen(&mut two);
+        assert!(!shown.is_empty());
+        let (told, untold) = if is_gone { ("unheard", "code") } else { ("code", "unheard") };
+        for event in shown.iter().filter(|event| event["destinations"][0]["status"] == 200) {
+            assert_eq!((&event[told], &event[untold]), (&0.into(), &Value::Null), "{event}");
+        }
+    }
 }
 
 #[test]
