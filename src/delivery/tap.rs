@@ -37,7 +37,8 @@ pub const FOLLOWED: usize = 256;
 /// it decodes for taps alone.
 pub const FOLLOWED_PER_TICK: u32 = 256;
 
-/// Lines of an executor that I/O has not taken. Further ones are dropped, and counted.
+/// Lines of one executor that I/O has not taken, and as many in what I/O keeps of that executor for each tap. Further ones
+/// are dropped, and counted.
 pub const QUEUE: usize = 256;
 
 /// Bytes of these lines.
@@ -49,7 +50,8 @@ pub const TEXT_BYTES: usize = 16 << 10;
 /// A record whose message has more bytes is shown without its content.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 
-/// Bytes of messages and bodies that an executor keeps for the records that it follows.
+/// Bytes that an executor keeps for the records that it follows: once there are so many, messages, headers and bodies are
+/// left out. Names and reasons are not, of which a record has 2 KiB at most, and 1 KiB and a URL for each of its requests.
 pub const KEPT_BYTES: usize = 8 << 20;
 
 /// Requests that are shown of one record.
@@ -135,6 +137,27 @@ impl Taps {
             is_full: known(*id).is_some_and(|watch| watch.is_full),
         };
         self.watches = taps.iter().take(MOST_TAPS).map(watch).collect();
+        self.drop_unwanted();
+    }
+
+    /// Drops what only taps wanted that have ended.
+    fn drop_unwanted(&mut self) {
+        let watches = &self.watches;
+        let is_there = |id: &u64| watches.iter().any(|watch| watch.id == *id);
+        let kept = &mut self.kept;
+        self.followed.retain(|_, followed| {
+            followed.wanted.retain(is_there);
+            let stays = !followed.wanted.is_empty();
+            *kept = kept.saturating_sub(if stays { 0 } else { followed.kept });
+            stays
+        });
+        self.events.retain_mut(|event| {
+            event.taps.retain(is_there);
+            !event.taps.is_empty()
+        });
+        self.event_bytes = self.events.iter().map(|event| event.line.len()).sum();
+        let followed = &self.followed;
+        self.unwritten.retain(|(place, _)| followed.contains_key(place));
     }
 
     /// Records that are followed now.
@@ -286,6 +309,7 @@ impl Taps {
     pub fn note_of(&mut self, place: (Origin, u64), note: &str) {
         if let Some(followed) = self.followed.get_mut(&place) {
             followed.note = Some(event::cut(note).to_owned());
+            self.weigh(place);
         }
     }
 
@@ -301,6 +325,7 @@ impl Taps {
         let Some(current) = self.current.take() else { return };
         if is_kept {
             self.followed.insert(place, current);
+            self.weigh(place);
         } else {
             self.kept = self.kept.saturating_sub(current.kept);
         }
@@ -391,18 +416,28 @@ impl Taps {
 
     /// A request with the record was given to a connection.
     pub fn sent(&mut self, at: &Way<'_>, batch: Option<(usize, usize)>, mut sent: Sent) {
-        // What is kept of a body must not keep the chunk that it stands in.
-        let fits = self.kept + sent.body.len() <= KEPT_BYTES;
-        sent.body = if fits { Bytes::copy_from_slice(&sent.body) } else { Bytes::new() };
-        let bytes = sent.body.len();
+        for (_, value) in sent.headers.iter_mut().filter(|(_, value)| event::cut(value).len() < value.len()) {
+            *value = event::cut(value).to_owned();
+        }
+        if self.kept + sent.weight() <= KEPT_BYTES {
+            // What is kept of a body must not keep the chunk that it stands in.
+            sent.body = Bytes::copy_from_slice(&sent.body);
+        } else {
+            (sent.body, sent.headers) = (Bytes::new(), Vec::new());
+        }
         let Some(call) = self.call(at.place, at.flight, at.destination, at.names) else { return };
         call.batch = batch;
         call.tries += 1;
-        let before = call.sent.replace(sent).map_or(0, |before| before.body.len());
-        if let Some(followed) = self.followed.get_mut(&at.place) {
-            followed.kept = (followed.kept + bytes).saturating_sub(before);
-            self.kept = (self.kept + bytes).saturating_sub(before);
-        }
+        call.sent = Some(sent);
+        self.weigh(at.place);
+    }
+
+    /// Counts what is kept for a record anew.
+    fn weigh(&mut self, place: (Origin, u64)) {
+        let Some(followed) = self.followed.get_mut(&place) else { return };
+        let weight = followed.weight();
+        let before = std::mem::replace(&mut followed.kept, weight);
+        self.kept = (self.kept + weight).saturating_sub(before);
     }
 
     /// The destination answered with this status.
@@ -420,6 +455,7 @@ impl Taps {
         {
             call.error = Some(event::cut(&why.to_string()).to_owned());
             call.word = Some(Word::Error);
+            self.weigh(at.place);
         }
     }
 

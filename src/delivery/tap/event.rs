@@ -191,11 +191,13 @@ fn request(object: &mut Object, sent: &Sent) {
     object.text("protocol", sent.protocol);
     object.text("method", sent.start.0);
     object.text("path", &sent.start.1);
-    let mut headers = Object::new();
-    for (name, value) in &sent.headers {
-        headers.text(name, cut(value));
+    if !sent.headers.is_empty() {
+        let mut headers = Object::new();
+        for (name, value) in &sent.headers {
+            headers.text(name, value);
+        }
+        object.raw("request_headers", &headers.end());
     }
-    object.raw("request_headers", &headers.end());
     object.number("body_bytes", sent.body_bytes);
     let is_cut = sent.body.len() < sent.body_bytes;
     match text_of(&sent.body, sent.content, is_cut) {

@@ -50,7 +50,7 @@ pub struct Sent {
     pub protocol: &'static str,
     /// Its method and path, without the query.
     pub start: (&'static str, String),
-    /// Its headers, without what may be a secret.
+    /// Its headers, without what may be a secret; none if they are left out.
     pub headers: Vec<(String, String)>,
     /// Bytes of its body.
     pub body_bytes: usize,
@@ -102,6 +102,7 @@ pub(super) struct Followed {
     pub(super) is_told: bool,
     /// Its connection has gone.
     pub(super) is_gone: bool,
+    /// Its weight, as far as that is counted.
     pub(super) kept: usize,
 }
 
@@ -119,13 +120,36 @@ pub struct Way<'a> {
 }
 
 impl Followed {
+    /// Bytes that are kept for it.
+    pub(super) fn weight(&self) -> usize {
+        let message = match &self.message {
+            Message::Kept(bytes) => bytes.len(),
+            Message::Left(_) => 0,
+        };
+        let words = [&self.fault, &self.note].into_iter().flatten().map(String::len);
+        message + words.chain(self.calls.iter().map(Call::weight)).sum::<usize>()
+    }
+
     /// Nobody hears its code: its connection was gone before the ack was written.
     pub(super) fn is_unheard(&self) -> bool {
         self.is_gone && !self.is_told
     }
 }
 
+impl Sent {
+    /// Bytes that are kept for it.
+    pub(super) fn weight(&self) -> usize {
+        let header = |(name, value): &(String, String)| size_of::<(String, String)>() + name.len() + value.len();
+        self.start.1.len() + self.body.len() + self.headers.iter().map(header).sum::<usize>()
+    }
+}
+
 impl Call {
+    fn weight(&self) -> usize {
+        let words = self.name.len() + self.url.len() + self.error.as_ref().map_or(0, String::len);
+        words + self.sent.as_ref().map_or(0, Sent::weight)
+    }
+
     pub(super) fn new(flight: Key, destination: usize, name: &str) -> Call {
         Call {
             flight,
