@@ -327,6 +327,51 @@ fn ctrl_c_ends_it_while_nobody_reads() {
 }
 
 #[test]
+fn with_record_ordering_on_two_executors_each_record_is_shown_or_counted_once() {
+    let sink = sink(Behaviour::default());
+    let settings = Settings::to("HTTP_2", &[sink.addr()]).executors(2).top("record-ordering: { enable: true }");
+    let (settings, manage) = with_manage(settings, "");
+    let mut connector = settings.start();
+    let watching = tap(manage, &["--json", "--limit", "100000", "--seconds", "8"]);
+    let mut client = client(connector.addr());
+    // One connection: half of its records are the other executor's.
+    for round in 0..40 {
+        client.send_frame(&frames(round * 100, 100)).unwrap();
+        assert_eq!(acks(&mut client, 100), [0; 100]);
+    }
+    let (shown, last) = lines(watching);
+    let digests: std::collections::HashSet<_> = shown.iter().map(|event| event["digest"].to_string()).collect();
+    assert_eq!((digests.len(), &last["end"]), (shown.len(), &"seconds".into()), "none is shown twice");
+    for executor in 0..2 {
+        assert!(shown.iter().any(|event| event["executor"] == executor), "{executor}");
+    }
+    assert_eq!(shown.len() as u64 + last["missed"].as_u64().unwrap(), 4_000, "{last}");
+    connector.stop();
+}
+
+#[test]
+fn a_code_that_nobody_heard_is_not_shown_as_told() {
+    let sink = sink(Behaviour::default());
+    let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");
+    let mut connector = settings.start();
+    let watching = tap(manage, &["--limit", "2"]);
+    let mut client = client(connector.addr());
+    client.send_frame(&frames(0, 1)).unwrap();
+    client.stream().peek(&mut [0]).unwrap();
+    let late = Duration::from_millis(500);
+    sink.set_behaviour(Behaviour { latency: (late, late), ..Behaviour::default() });
+    client.send_frame(&frames(1, 1)).unwrap();
+    wait_until("the second one is on its way", LONG, || sink.ledger().stats().requests == 2);
+    // With an ack unread it ends with a reset.
+    drop(client);
+    let (out, _) = end(watching);
+    let codes: Vec<_> = out.lines().filter_map(|line| line.split_once(" code ")).map(|(_, code)| code).collect();
+    assert_eq!(codes, ["0 success", "0 unheard"], "{out}");
+    assert_eq!(out.matches("success, status 200").count(), 2, "the destination has both: {out}");
+    connector.stop();
+}
+
+#[test]
 fn who_may_not_and_what_is_wrong_is_said() {
     let sink = sink(Behaviour::default());
     let (settings, manage) = with_manage(Settings::to("HTTP_1_1", &[sink.addr()]), "");

@@ -297,7 +297,7 @@ fn block(event: &Value) -> String {
         field("namespace"),
         field("set"),
         field("digest"),
-        field("code"),
+        field(if event.get("unheard").is_some() { "unheard" } else { "code" }),
         field("outcome")
     );
     let mut put = |name: &str, value: String| text.push_str(&format!("  {name:<NAME_COLUMNS$}{value}\n"));
@@ -325,9 +325,13 @@ fn block(event: &Value) -> String {
             let cut = if call.get("body_cut").is_some() { " (cut)" } else { "" };
             put("body", format!("{} bytes{cut}: {body}", of("body_bytes").unwrap_or_default()));
         }
-        let known = ["status", "error", "batch", "batch_place", "attempts", "queue_us", "response_us"];
+        let known = ["status", "error", "attempts", "queue_us", "response_us"];
         let said = known.iter().filter_map(|name| Some(format!(", {name} {}", of(name)?)));
-        put("answer", format!("{}{}", of("outcome").unwrap_or_default(), said.collect::<String>()));
+        // People count from one.
+        let place = call["batch_place"].as_u64().map(|place| place.saturating_add(1));
+        let batch = place.zip(of("batch")).map(|(place, records)| format!(", batch {place} of {records}"));
+        let (outcome, batch) = (of("outcome").unwrap_or_default(), batch.unwrap_or_default());
+        put("answer", format!("{outcome}{batch}{}", said.collect::<String>()));
     }
     // In the order of a record's way, which JSON objects do not keep.
     let times = Stage::ALL.iter().filter_map(|stage| Some((stage.name(), event["timings_us"].get(stage.name())?)));
@@ -359,6 +363,18 @@ mod tests {
             block(&event).contains("receive-wait 3 us, decode 2 us, ack-wait 1 us, total 9.5 us\n"),
             "{}",
             block(&event)
+        );
+    }
+
+    #[test]
+    fn a_code_that_nobody_heard_and_a_place_in_a_batch_are_told_in_words() {
+        let event = serde_json::json!({ "unheard": 0, "outcome": "unheard", "destinations": [
+            { "outcome": "success", "batch": 50, "batch_place": 0, "status": 200 }, { "outcome": "error", "status": 500 }] });
+        let text = block(&event);
+        assert!(text.contains(" code 0 unheard\n"), "{text}");
+        assert!(
+            text.contains("success, batch 1 of 50, status 200\n") && text.contains("error, status 500\n"),
+            "{text}"
         );
     }
 

@@ -144,10 +144,14 @@ impl Source {
 
     /// Records that a destination has taken, and whose code was never written.
     pub fn unheard(&self) -> u64 {
-        // One that was written in part was not heard either.
-        let unwritten = self.answers.iter().skip(self.written / ack::SIZE);
+        let unwritten = self.answers.iter().skip(self.acks_written());
         let released = unwritten.filter(|answer| answer.cause() == Cause::Taken).count();
         self.window.taken() + released as u64
+    }
+
+    /// How many of the acks that were last given out are written. One that is written in part was not heard.
+    pub fn acks_written(&self) -> usize {
+        self.written / ack::SIZE
     }
 
     /// A frame of `bytes` was taken in.

@@ -6,20 +6,23 @@
 
 mod event;
 mod filter;
+mod followed;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use filter::{Candidate, Filter, Share};
+pub use followed::{Arrival, Sent, Way, Word};
+use followed::{Call, Followed, Message};
 
 use super::flight::Origin;
 use super::table::Key;
+use super::window::Released;
 use crate::config::model::Format;
-use crate::format::{ContentType, Formatter};
+use crate::format::Formatter;
 use crate::record::DecodeLimits;
 use crate::time::Time;
 use crate::wire::ack;
@@ -30,10 +33,12 @@ pub const MOST_TAPS: usize = 4;
 /// Records that an executor follows at a time.
 pub const FOLLOWED: usize = 256;
 
-/// Records that an executor begins to follow between two ticks, which costs about as much as their encoding.
+/// Records that an executor begins to follow between two ticks, which costs about as much as their encoding; and those that
+/// it decodes for taps alone.
 pub const FOLLOWED_PER_TICK: u32 = 256;
 
-/// Lines of an executor that I/O has not taken. Further ones are dropped, and counted.
+/// Lines of one executor that I/O has not taken, and as many in what I/O keeps of that executor for each tap. Further ones
+/// are dropped, and counted.
 pub const QUEUE: usize = 256;
 
 /// Bytes of these lines.
@@ -45,7 +50,8 @@ pub const TEXT_BYTES: usize = 16 << 10;
 /// A record whose message has more bytes is shown without its content.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 
-/// Bytes of messages and bodies that an executor keeps for the records that it follows.
+/// Bytes that an executor keeps for the records that it follows: once there are so many, messages, headers and bodies are
+/// left out. Names and reasons are not, of which a record has 2 KiB at most, and 1 KiB and a URL for each of its requests.
 pub const KEPT_BYTES: usize = 8 << 20;
 
 /// Requests that are shown of one record.
@@ -73,99 +79,6 @@ pub struct Event {
     pub line: Bytes,
 }
 
-/// Where a record came from.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival {
-    /// Who sent it.
-    pub peer: Option<SocketAddr>,
-    /// On which port; not known of a record that another executor handed over.
-    pub port: Option<u16>,
-    /// When its read ended, in milliseconds since the Unix epoch.
-    pub unix_ms: u64,
-}
-
-/// What is kept of a record's message.
-#[derive(Debug)]
-enum Message {
-    /// All of it, not compressed.
-    Kept(Vec<u8>),
-    /// It had so many bytes, which were too many.
-    Left(usize),
-}
-
-/// What became of a request, or of what would have been one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// The destination has taken it.
-    Success,
-    /// It will never take it (`permanent-status-codes`).
-    Refused,
-    /// It did not take it.
-    Error,
-    /// It was dropped before it was sent, since another destination of the record failed.
-    NotSent,
-}
-
-/// A request as it was given to a connection.
-#[derive(Debug)]
-pub struct Sent {
-    /// `HTTP_1_1` or `HTTP_2`.
-    pub protocol: &'static str,
-    /// Its method and path, without the query.
-    pub start: (&'static str, String),
-    /// Its headers, without what may be a secret.
-    pub headers: Vec<(String, String)>,
-    /// Bytes of its body.
-    pub body_bytes: usize,
-    /// Not more than [`TEXT_BYTES`] of them.
-    pub body: Bytes,
-    /// What they are.
-    pub content: ContentType,
-}
-
-/// A record's way to one destination.
-#[derive(Debug)]
-struct Call {
-    flight: Key,
-    destination: usize,
-    name: String,
-    url: String,
-    sent: Option<Sent>,
-    /// Place in its batch, and the number of records in that.
-    batch: Option<(usize, usize)>,
-    tries: u32,
-    status: Option<u16>,
-    word: Option<Word>,
-    error: Option<String>,
-    waited: Option<Duration>,
-    response: Option<Duration>,
-}
-
-/// A record that is followed.
-#[derive(Debug)]
-pub struct Followed {
-    wanted: Vec<u64>,
-    arrival: Arrival,
-    message: Message,
-    /// When it came, when its decoding began, when that was done.
-    arrived: Time,
-    began: Time,
-    decoded: Time,
-    /// When its encoding began, and when that was done.
-    encoded: [Option<Time>; 2],
-    fault: Option<String>,
-    /// Why nothing was sent.
-    note: Option<String>,
-    calls: Vec<Call>,
-    code: Option<(u8, Time)>,
-    in_flight: bool,
-    /// How long its code waited for those before it, and its whole way.
-    released: Option<(Duration, Duration)>,
-    /// Its connection has gone, so that nobody hears the code.
-    is_gone: bool,
-    kept: usize,
-}
-
 /// One executor's side of all taps.
 #[derive(Debug)]
 pub struct Taps {
@@ -176,11 +89,17 @@ pub struct Taps {
     random: u64,
     /// The record that is being judged.
     current: Option<Followed>,
+    /// Filters have been asked about it.
+    is_considered: bool,
     /// When the record at hand arrived, and when its decoding began.
     begins: (Time, Time),
     followed: HashMap<(Origin, u64), Followed>,
+    /// Records whose code is released and not written, and the place of their ack among those that are to be written.
+    unwritten: Vec<((Origin, u64), usize)>,
     kept: usize,
+    /// Since the last tick: records that were begun with, and records that were decoded for taps alone.
     this_tick: u32,
+    looked: u32,
     events: VecDeque<Event>,
     event_bytes: usize,
 }
@@ -195,10 +114,13 @@ impl Taps {
             formatter: formatter(limits),
             random: (executor as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             current: None,
+            is_considered: false,
             begins: (Time::ZERO, Time::ZERO),
             followed: HashMap::new(),
+            unwritten: Vec::new(),
             kept: 0,
             this_tick: 0,
+            looked: 0,
             events: VecDeque::new(),
             event_bytes: 0,
         }
@@ -215,6 +137,27 @@ impl Taps {
             is_full: known(*id).is_some_and(|watch| watch.is_full),
         };
         self.watches = taps.iter().take(MOST_TAPS).map(watch).collect();
+        self.drop_unwanted();
+    }
+
+    /// Drops what only taps wanted that have ended.
+    fn drop_unwanted(&mut self) {
+        let watches = &self.watches;
+        let is_there = |id: &u64| watches.iter().any(|watch| watch.id == *id);
+        let kept = &mut self.kept;
+        self.followed.retain(|_, followed| {
+            followed.wanted.retain(is_there);
+            let stays = !followed.wanted.is_empty();
+            *kept = kept.saturating_sub(if stays { 0 } else { followed.kept });
+            stays
+        });
+        self.events.retain_mut(|event| {
+            event.taps.retain(is_there);
+            !event.taps.is_empty()
+        });
+        self.event_bytes = self.events.iter().map(|event| event.line.len()).sum();
+        let followed = &self.followed;
+        self.unwritten.retain(|(place, _)| followed.contains_key(place));
     }
 
     /// Records that are followed now.
@@ -229,7 +172,7 @@ impl Taps {
 
     /// Time passed: more records may be followed, and what has been followed for too long is shown as it is.
     pub fn tick(&mut self, now: Time) {
-        self.this_tick = 0;
+        (self.this_tick, self.looked) = (0, 0);
         let is_old = |followed: &Followed| followed.arrived + LONGEST <= now;
         let old: Vec<(Origin, u64)> =
             self.followed.iter().filter(|(_, followed)| is_old(followed)).map(|(place, _)| *place).collect();
@@ -260,11 +203,36 @@ impl Taps {
     /// A record is about to be looked at, which arrived then.
     pub fn begins(&mut self, arrived: Time, now: Time) {
         self.current = None;
+        self.is_considered = false;
         self.begins = (arrived, now);
     }
 
-    /// The record at hand is known as far as filters ask. Whether it is followed from here on.
+    fn has_place(&self) -> bool {
+        self.followed.len() < FOLLOWED && self.this_tick < FOLLOWED_PER_TICK && !self.has_no_room()
+    }
+
+    /// The record at hand is answered without being looked at: whether it is to be decoded for the taps alone.
+    pub fn looks_at(&mut self) -> bool {
+        let may = self.looked < FOLLOWED_PER_TICK && self.has_place();
+        self.looked += u32::from(may);
+        may
+    }
+
+    /// Nobody knows which filters want the record at hand: it counts as missed for each tap, its share aside.
+    pub fn leave_unseen(&mut self) {
+        for watch in &mut self.watches {
+            watch.missed += u64::from(watch.filter.share.takes(&mut self.random));
+        }
+    }
+
+    /// Whether filters have been asked about the record at hand.
+    pub fn is_considered(&self) -> bool {
+        self.is_considered
+    }
+
+    /// The record at hand is known as far as filters ask, which happens once. Whether it is followed from here on.
     pub fn consider(&mut self, candidate: &Candidate<'_>, arrival: Arrival, message: &[u8], decoded: Time) -> bool {
+        self.is_considered = true;
         let mut wanted = Vec::new();
         for watch in self.watches.iter_mut().filter(|watch| watch.filter.matches(candidate)) {
             if watch.filter.share.takes(&mut self.random) {
@@ -278,8 +246,7 @@ impl Taps {
         if wanted.is_empty() {
             return false;
         }
-        let is_full = self.followed.len() >= FOLLOWED || self.this_tick >= FOLLOWED_PER_TICK || self.has_no_room();
-        if is_full {
+        if !self.has_place() {
             self.miss(&wanted);
             return false;
         }
@@ -302,6 +269,7 @@ impl Taps {
             code: None,
             in_flight: false,
             released: None,
+            is_told: false,
             is_gone: false,
             kept,
         });
@@ -341,6 +309,7 @@ impl Taps {
     pub fn note_of(&mut self, place: (Origin, u64), note: &str) {
         if let Some(followed) = self.followed.get_mut(&place) {
             followed.note = Some(event::cut(note).to_owned());
+            self.weigh(place);
         }
     }
 
@@ -356,6 +325,7 @@ impl Taps {
         let Some(current) = self.current.take() else { return };
         if is_kept {
             self.followed.insert(place, current);
+            self.weigh(place);
         } else {
             self.kept = self.kept.saturating_sub(current.kept);
         }
@@ -382,25 +352,41 @@ impl Taps {
         }
     }
 
-    /// The code is on its way to the source.
-    pub fn released(&mut self, place: (Origin, u64), code: u8, waited: Duration, total: Duration) {
+    /// The code is to be written to the source, as number `at` of the acks that are written together.
+    pub fn released(&mut self, place: (Origin, u64), released: &Released, at: usize) {
         if let Some(followed) = self.followed.get_mut(&place) {
-            followed.code.get_or_insert((code, followed.arrived + total));
-            followed.released = Some((waited, total));
+            followed.code.get_or_insert((released.answer.code(), followed.arrived + released.total));
+            followed.released = Some((released.waited, released.total));
+            self.unwritten.push((place, at));
+        }
+    }
+
+    /// So many of those acks are written.
+    pub fn wrote(&mut self, source: Key, acks: usize) {
+        let is_written = |(place, at): &mut ((Origin, u64), usize)| place.0 == Origin::Source(source) && *at < acks;
+        let written: Vec<_> = self.unwritten.extract_if(.., is_written).collect();
+        for (place, _) in written {
+            if let Some(followed) = self.followed.get_mut(&place) {
+                followed.is_told = true;
+                self.settle(place);
+            }
+        }
+    }
+
+    /// Nobody will hear the code of a record.
+    pub fn unheard(&mut self, place: (Origin, u64)) {
+        if let Some(followed) = self.followed.get_mut(&place) {
+            followed.is_gone = true;
             self.settle(place);
         }
     }
 
-    /// A connection has gone, with all its codes that were not released.
+    /// A connection has gone, with all its codes that were not written.
     pub fn source_gone(&mut self, source: Key) {
+        self.unwritten.retain(|(place, _)| place.0 != Origin::Source(source));
         let is_of = |place: &(Origin, u64)| place.0 == Origin::Source(source);
         let places: Vec<(Origin, u64)> = self.followed.keys().filter(|place| is_of(place)).copied().collect();
-        for place in places {
-            if let Some(followed) = self.followed.get_mut(&place) {
-                followed.is_gone = true;
-            }
-            self.settle(place);
-        }
+        places.into_iter().for_each(|place| self.unheard(place));
     }
 
     /// The record's way to a destination, by the flight that it goes with; `names` are those of the destination and its URL.
@@ -430,18 +416,28 @@ impl Taps {
 
     /// A request with the record was given to a connection.
     pub fn sent(&mut self, at: &Way<'_>, batch: Option<(usize, usize)>, mut sent: Sent) {
-        // What is kept of a body must not keep the chunk that it stands in.
-        let fits = self.kept + sent.body.len() <= KEPT_BYTES;
-        sent.body = if fits { Bytes::copy_from_slice(&sent.body) } else { Bytes::new() };
-        let bytes = sent.body.len();
+        for (_, value) in sent.headers.iter_mut().filter(|(_, value)| event::cut(value).len() < value.len()) {
+            *value = event::cut(value).to_owned();
+        }
+        if self.kept + sent.weight() <= KEPT_BYTES {
+            // What is kept of a body must not keep the chunk that it stands in.
+            sent.body = Bytes::copy_from_slice(&sent.body);
+        } else {
+            (sent.body, sent.headers) = (Bytes::new(), Vec::new());
+        }
         let Some(call) = self.call(at.place, at.flight, at.destination, at.names) else { return };
         call.batch = batch;
         call.tries += 1;
-        let before = call.sent.replace(sent).map_or(0, |before| before.body.len());
-        if let Some(followed) = self.followed.get_mut(&at.place) {
-            followed.kept = (followed.kept + bytes).saturating_sub(before);
-            self.kept = (self.kept + bytes).saturating_sub(before);
-        }
+        call.sent = Some(sent);
+        self.weigh(at.place);
+    }
+
+    /// Counts what is kept for a record anew.
+    fn weigh(&mut self, place: (Origin, u64)) {
+        let Some(followed) = self.followed.get_mut(&place) else { return };
+        let weight = followed.weight();
+        let before = std::mem::replace(&mut followed.kept, weight);
+        self.kept = (self.kept + weight).saturating_sub(before);
     }
 
     /// The destination answered with this status.
@@ -459,6 +455,7 @@ impl Taps {
         {
             call.error = Some(event::cut(&why.to_string()).to_owned());
             call.word = Some(Word::Error);
+            self.weigh(at.place);
         }
     }
 
@@ -477,8 +474,9 @@ impl Taps {
     /// Ends a record of which everything is known.
     fn settle(&mut self, place: (Origin, u64)) {
         let Some(followed) = self.followed.get(&place) else { return };
-        let is_heard = followed.released.is_some() || followed.is_gone || matches!(place.0, Origin::Ghost(_));
-        if followed.code.is_some() && !followed.in_flight && is_heard {
+        // What its source hears of a record that was handed over is its own executor's.
+        let is_known = followed.is_told || followed.is_gone || matches!(place.0, Origin::Ghost(_));
+        if followed.code.is_some() && !followed.in_flight && is_known {
             self.end(place);
         }
     }
@@ -486,11 +484,11 @@ impl Taps {
     fn end(&mut self, place: (Origin, u64)) {
         let Some(mut followed) = self.followed.remove(&place) else { return };
         self.kept = self.kept.saturating_sub(followed.kept);
-        let code = followed.code.map(|(code, _)| code);
+        let is_ok = followed.code.is_some_and(|(code, _)| code == ack::OK) && !followed.is_unheard();
         let watches = &self.watches;
         followed.wanted.retain(|id| {
             let watch = watches.iter().find(|watch| watch.id == *id);
-            watch.is_some_and(|watch| !watch.filter.failed || code != Some(ack::OK))
+            watch.is_some_and(|watch| !watch.filter.failed || !is_ok)
         });
         if followed.wanted.is_empty() {
             return;
@@ -517,38 +515,6 @@ fn formatter(limits: DecodeLimits) -> Formatter {
     let metadata_key = "aerospike-metadata".to_owned();
     let format = Format::FlatJson { metadata_key, stringify_map_keys: true, text: Default::default() };
     Formatter::new(&format, limits)
-}
-
-/// A record's way to one destination.
-#[derive(Debug, Clone, Copy)]
-pub struct Way<'a> {
-    /// Whose.
-    pub place: (Origin, u64),
-    /// In which flight.
-    pub flight: Key,
-    /// Index of the destination.
-    pub destination: usize,
-    /// Names of the destination and its URL.
-    pub names: (&'a str, &'a str),
-}
-
-impl Call {
-    fn new(flight: Key, destination: usize, name: &str) -> Call {
-        Call {
-            flight,
-            destination,
-            name: name.to_owned(),
-            url: String::new(),
-            sent: None,
-            batch: None,
-            tries: 0,
-            status: None,
-            word: None,
-            error: None,
-            waited: None,
-            response: None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -27,17 +27,35 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Bytes that are handed to a connection at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Bytes of lines that wait for one tap in the inboxes of all executors; each may go beyond its part by one line. As many
+/// were taken out of them, and wait for the reader.
+const TAP_BYTES: usize = 16 << 20;
+
 /// Lines of one executor for one tap.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
     lines: VecDeque<Bytes>,
     bytes: usize,
+    /// Bytes that it may have.
+    most: usize,
     missed: u64,
 }
 
 impl Inbox {
+    /// One of so many.
+    fn of(executors: usize) -> Inbox {
+        let most = QUEUE_BYTES.min(TAP_BYTES / executors.max(1));
+        Inbox { lines: VecDeque::new(), bytes: 0, most, missed: 0 }
+    }
+
     fn is_full(&self) -> bool {
-        self.lines.len() >= QUEUE || self.bytes >= QUEUE_BYTES
+        self.lines.len() >= QUEUE || self.bytes >= self.most
+    }
+
+    /// Its lines, and how many more were wanted.
+    fn empty(&mut self) -> (VecDeque<Bytes>, u64) {
+        self.bytes = 0;
+        (std::mem::take(&mut self.lines), std::mem::take(&mut self.missed))
     }
 
     fn put(&mut self, line: &Bytes) {
@@ -91,7 +109,7 @@ impl Hub {
             return None;
         }
         let id = self.0.named.fetch_add(1, Ordering::Relaxed);
-        let inboxes = (0..self.0.executors).map(|_| Mutex::default()).collect();
+        let inboxes = (0..self.0.executors).map(|_| Mutex::new(Inbox::of(self.0.executors))).collect();
         let tap = Arc::new(Tap { id, filter: asked.filter.clone(), inboxes });
         taps.push(Arc::clone(&tap));
         self.0.changes.fetch_add(1, Ordering::Release);
@@ -185,9 +203,9 @@ impl Drop for Stream {
 impl Stream {
     fn take_lines(&mut self) {
         for inbox in &self.tap.inboxes {
-            let taken = std::mem::take(&mut *inbox.lock().unwrap_or_else(PoisonError::into_inner));
-            self.missed += taken.missed;
-            self.lines.extend(taken.lines);
+            let (lines, missed) = inbox.lock().unwrap_or_else(PoisonError::into_inner).empty();
+            self.missed += missed;
+            self.lines.extend(lines);
         }
     }
 
@@ -252,5 +270,29 @@ impl Body for Stream {
 
     fn is_end_stream(&self) -> bool {
         self.is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_tap_is_bounded_for_all_executors_together() {
+        let line = Bytes::from(vec![b'x'; 100_000]);
+        for executors in [1, 4, 64, 1000] {
+            let mut waiting = 0;
+            for _ in 0..executors {
+                let mut inbox = Inbox::of(executors);
+                (0..500).for_each(|_| inbox.put(&line));
+                waiting += inbox.bytes;
+                let (lines, missed) = inbox.empty();
+                assert!(!lines.is_empty(), "each has room for a line");
+                assert_eq!(lines.len() as u64 + missed, 500);
+                assert!(!inbox.is_full());
+                assert_eq!(inbox.most, Inbox::of(executors).most, "and has its bound when it was emptied");
+            }
+            assert!(waiting <= TAP_BYTES + executors * line.len(), "{waiting} for {executors}");
+        }
     }
 }

@@ -264,6 +264,11 @@ impl Engine {
                     self.count_duplicate(flight.taken);
                 }
                 let outcome = if flight.taken { Outcome::Partly } else { Outcome::Failed };
+                if let Some(tap) = &mut self.tap {
+                    let why = if is_late { "limits.record-deadline passed" } else { "there was no room" };
+                    let note = format!("it was not sent on its own after its batch was refused: {why}");
+                    tap.note_of((member.source, member.number), &note);
+                }
                 self.drop_member_as(member, outcome);
                 continue;
             }

@@ -36,6 +36,11 @@ impl NoWay {
     pub(super) fn unhealthy(destination: usize) -> NoWay {
         NoWay { destination, why: Why::Unhealthy }
     }
+
+    /// The queue of each healthy URL of this destination is full.
+    pub(super) fn full(destination: usize) -> NoWay {
+        NoWay { destination, why: Why::Full }
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -101,29 +106,39 @@ impl Engine {
         let mut position = 0;
         while let Some(&index) = self.policy.destinations(profile).get(position) {
             position += 1;
-            let destination = self.destinations.get(index)?;
-            let mut why = Some(Why::Unhealthy);
-            for index in &destination.endpoints {
-                let Some(endpoint) = self.endpoints.get_mut(*index) else { continue };
-                if !endpoint.breaker.admits(now) {
-                    if endpoint.breaker.is_waiting() && why == Some(Why::Unhealthy) {
-                        why = Some(Why::Waiting);
-                    }
-                } else if endpoint.has_room_for(source) {
-                    why = None;
-                    break;
-                } else {
-                    why = Some(Why::Full);
-                }
-            }
-            if why.is_none() && self.is_silent(index, now) {
-                why = Some(Why::Silent);
-            }
+            let why = match self.why_not(index, source, now) {
+                None if self.is_silent(index, now) => Some(Why::Silent),
+                why => why,
+            };
             if let Some(why) = why {
                 return Some(NoWay { destination: index, why });
             }
         }
         None
+    }
+
+    /// Why no URL of a destination can take a record.
+    fn why_not(&mut self, destination: usize, source: Option<Origin>, now: Time) -> Option<Why> {
+        let mut why = Why::Unhealthy;
+        for index in &self.destinations.get(destination)?.endpoints {
+            let Some(endpoint) = self.endpoints.get_mut(*index) else { continue };
+            if !endpoint.breaker.admits(now) {
+                if endpoint.breaker.is_waiting() && why == Why::Unhealthy {
+                    why = Why::Waiting;
+                }
+            } else if endpoint.has_room_for(source) {
+                return None;
+            } else {
+                why = Why::Full;
+            }
+        }
+        Some(why)
+    }
+
+    /// The destination at `position` of a route had no way for a record just now: why.
+    pub(super) fn no_way_at(&mut self, profile: ProfileId, position: usize, now: Time) -> NoWay {
+        let destination = self.policy.destinations(profile).get(position).copied().unwrap_or_default();
+        NoWay { destination, why: self.why_not(destination, None, now).unwrap_or(Why::Full) }
     }
 
     /// Whether a destination that has answered nothing for a while holds most of what is in flight, and that is much of what

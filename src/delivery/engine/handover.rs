@@ -4,7 +4,7 @@ use super::super::answer::Cause;
 use super::super::flight::Origin;
 use super::super::handover::{Parcel, Taken};
 use super::super::table::Key;
-use super::intake::Verdict;
+use super::intake::{NO_ROOM, Verdict};
 use super::{Engine, PAUSE_LIMIT, REJECT_UNTIL_PERCENT};
 use crate::record::ChangeRecord;
 use crate::time::{Now, Time};
@@ -45,6 +45,7 @@ impl Engine {
     /// for 2 s the record is answered 18, as if there was no room here.
     pub(super) fn hand_over(&mut self, owner: usize, record: &ChangeRecord<'_>) -> Verdict {
         if self.handover.is_full(owner) {
+            self.tap_note(&"answered 18: the executor of its record has no room");
             return Verdict::Answer(ack::OVERLOAD.into());
         }
         self.handover.append(owner, record.body);
@@ -120,16 +121,17 @@ impl Engine {
         if self.tap.is_some() {
             self.tap_begins(taken.arrived);
         }
+        let message = bytes.get(taken.message.clone()).unwrap_or_default();
         let verdict = if !self.source_takes_answers(origin) {
             self.counters.orphaned += 1;
-            Verdict::Answer(ack::TEMPORARY.into())
+            self.leave_unseen(origin, Some(message), (ack::TEMPORARY, "its connection has gone"), at)
         } else if taken.arrived + self.limits.record_deadline <= now {
             // Its own executor has answered it by now.
-            Verdict::Answer(ack::TEMPORARY.into())
+            let why = "limits.record-deadline passed before the executor of its record had room for it";
+            self.leave_unseen(origin, Some(message), (ack::TEMPORARY, why), at)
         } else if self.rejecting {
-            Verdict::Answer(ack::OVERLOAD.into())
+            self.leave_unseen(origin, Some(message), NO_ROOM, at)
         } else {
-            let message = bytes.get(taken.message.clone()).unwrap_or_default();
             self.recorder.guest_begins(message.len());
             self.guarded(origin, now, |engine| engine.judge_message(origin, message, at))
         };

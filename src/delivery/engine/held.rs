@@ -16,9 +16,12 @@ use crate::time::Time;
 
 impl Engine {
     /// Puts the held attempts of a flight in their endpoints' queues, or those of them that go first. `fresh`: none of them
-    /// was in a queue before, and each needs room there. False if one has none.
-    pub(super) fn send_off(&mut self, key: Key, fresh: bool) -> bool {
-        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return false };
+    /// was in a queue before, and each needs room there.
+    ///
+    /// # Errors
+    /// A destination that has none.
+    pub(super) fn send_off(&mut self, key: Key, fresh: bool) -> Result<(), NoWay> {
+        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return Ok(()) };
         let (mut held, mut cold, mut test) = (0_usize, 0_usize, None);
         for (key, attempt) in self.attempts_of(key).filter(|(_, attempt)| attempt.stage == Stage::Held) {
             let Some(endpoint) = self.endpoints.get(attempt.endpoint) else { continue };
@@ -36,18 +39,18 @@ impl Engine {
         let mut next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
             next = attempt.sibling;
-            let (stage, index) = (attempt.stage, attempt.endpoint);
+            let (stage, index, destination) = (attempt.stage, attempt.endpoint, attempt.destination);
             let Some(endpoint) = self.endpoints.get_mut(index).filter(|_| stage == Stage::Held) else { continue };
             // Connections come first, for a test, too: what is sent nowhere is seen by nobody.
             let goes = if is_cold { endpoint.open == 0 } else { test.is_none_or(|test| test == key) };
             if goes && fresh && !endpoint.queued.has_room(1) {
-                return false;
+                return Err(NoWay::full(destination));
             }
             if goes {
                 self.enqueue(key, index, false);
             }
         }
-        true
+        Ok(())
     }
 
     /// What held the flight's attempts back is over. Each of their destinations needs a usable URL now, or none of them
@@ -68,7 +71,8 @@ impl Engine {
             }
         }
         let Some(no_way) = no_way else {
-            self.send_off(key, false);
+            // It finds room everywhere: none of the attempts is fresh.
+            let _ = self.send_off(key, false);
             return;
         };
         let records = self.flights.get(key).map_or(0, |flight| flight.len() as u64);
@@ -78,7 +82,7 @@ impl Engine {
             tracing::warn!(target: "server", "{} answered 11: {} any more, and its other destinations went first{}",
                 self.describe(key), self.explain(&no_way), more(left_out));
         }
-        self.end_flight(key, now);
+        self.end_flight(key, Some(&no_way), now);
     }
 
     /// The attempt `key` has a connection, and is not sent before every other one of its flight has one, too: it is held, and

@@ -57,6 +57,9 @@ pub(super) enum Verdict {
     HandOver(usize),
 }
 
+/// The code of a frame that there is no room for, and what a tap says of it.
+pub(super) const NO_ROOM: (u8, &str) = (ack::OVERLOAD, "answered 18 without being looked at: there is no room");
+
 impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
     pub fn source_receive(&mut self, key: Key, bytes: &[u8], now: Now) {
@@ -140,13 +143,8 @@ impl Engine {
             self.tap_begins(arrived);
         }
         let verdict = if self.rejecting && !self.is_calm(key) || frame.kind == FrameKind::Dropped {
-            match self.tap {
-                None => Verdict::Answer(ack::OVERLOAD.into()),
-                Some(_) => self.guarded(origin, now.monotonic, |engine| {
-                    engine.tap_overload(origin, frame, now);
-                    Verdict::Answer(ack::OVERLOAD.into())
-                }),
-            }
+            let message = (frame.kind == FrameKind::Message).then_some(frame.body);
+            self.leave_unseen(origin, message, NO_ROOM, now)
         } else {
             self.recorder.decode_begins(frame.body.len(), arrived);
             self.guarded(origin, now.monotonic, |engine| engine.judge(origin, frame, now))
@@ -404,10 +402,13 @@ impl Engine {
         let flight_key = self.flights.insert(flight)?;
         self.deadlines.add(&mut self.flights, flight_key, deadline);
         let mut next = None;
-        let mut pending = 0;
+        let (mut pending, mut lacking) = (0, None);
         let wanted = positions.len();
         for position in positions.rev() {
-            let Some((destination, endpoint)) = self.choose(profile, position, now) else { continue };
+            let Some((destination, endpoint)) = self.choose(profile, position, now) else {
+                lacking = Some(position);
+                continue;
+            };
             let attempt = Attempt {
                 flight: flight_key,
                 destination,
@@ -439,9 +440,13 @@ impl Engine {
         if self.tap.is_some() {
             self.tap_flies(flight_key);
         }
-        if pending < wanted || next.is_none() || !self.send_off(flight_key, true) {
+        let sent_off = match pending < wanted || next.is_none() {
+            true => Err(self.no_way_at(profile, lacking.unwrap_or_default(), now)),
+            false => self.send_off(flight_key, true),
+        };
+        if let Err(no_way) = sent_off {
             // Each had room a moment ago; a record that reached only some must never be answered 0.
-            self.end_flight(flight_key, now);
+            self.end_flight(flight_key, Some(&no_way), now);
             return None;
         }
         next

@@ -113,6 +113,16 @@ pub(super) enum Place {
 }
 
 impl Engine {
+    /// Whether [`Engine::place`] hands a record over, so that another executor judges it.
+    pub(super) fn is_handed_over(&self, origin: Origin, record: &ChangeRecord<'_>, profile: ProfileId) -> bool {
+        let is_ordered = self.order.as_ref().is_some_and(|order| order.rule(profile).is_some());
+        let owner = match (origin, record.lut_ms) {
+            (Origin::Source(_), Some(_)) if is_ordered => self.handover.owner(record.digest),
+            _ => None,
+        };
+        owner.is_some_and(|owner| !self.handover.is_full(owner))
+    }
+
     /// Looks at a record's place among its versions, before anything is written.
     pub(super) fn place(&mut self, origin: Origin, record: &ChangeRecord<'_>, kind: Kind, now: Now) -> Place {
         let Some(order) = &mut self.order else { return Place::Free(None) };

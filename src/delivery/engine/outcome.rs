@@ -24,10 +24,13 @@ impl Engine {
             Origin::Source(source) => _ = self.answer_source(source, number, answer),
             // What is counted by answer counts where the record came in.
             Origin::Ghost(ghost) => {
-                self.handover.answer(ghost, number, answer);
                 if let Some(tap) = &mut self.tap {
+                    if self.handover.ghost(ghost).is_none_or(|ghost| !ghost.is_open) {
+                        tap.unheard((source, number));
+                    }
                     tap.answered((source, number), answer.code(), self.recorder.moment());
                 }
+                self.handover.answer(ghost, number, answer);
             }
         }
     }

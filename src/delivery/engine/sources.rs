@@ -126,10 +126,11 @@ impl Engine {
     pub fn source_output(&mut self, key: Key, now: Time) -> &[u8] {
         let Some(source) = self.sources.get_mut(key) else { return &[] };
         let (counters, recorder, tap) = (&mut self.counters, &mut self.recorder, &mut self.tap);
+        let mut at = 0;
         source.output(now, |released| {
             if let Some(tap) = tap {
-                let place = (Origin::Source(key), released.number);
-                tap.released(place, released.answer.code(), released.waited, released.total);
+                tap.released((Origin::Source(key), released.number), &released, at);
+                at += 1;
             }
             if released.answer.code() != ack::OVERLOAD {
                 recorder.released(released.waited, released.total);
@@ -142,6 +143,9 @@ impl Engine {
     pub fn source_wrote(&mut self, key: Key, bytes: usize) {
         if let Some(source) = self.sources.get_mut(key) {
             source.wrote(bytes);
+            if let Some(tap) = &mut self.tap {
+                tap.wrote(key, source.acks_written());
+            }
         }
     }
 

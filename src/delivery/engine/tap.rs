@@ -7,11 +7,14 @@ use super::super::flight::{Attempt, Flight, Origin, Stage};
 use super::super::table::Key;
 use super::super::tap::{Arrival, Candidate, Event, Filter, Sent, TEXT_BYTES, Taps, Way, Word};
 use super::Engine;
+use super::dispatch::NoWay;
+use super::intake::Verdict;
+use super::timers::TOO_LATE;
 use crate::config::model::Protocol;
 use crate::policy::table::ProfileId;
 use crate::record::{self, ChangeRecord, DecodeLimits};
 use crate::time::{Now, Time};
-use crate::wire::frame::{Frame, FrameKind};
+use crate::wire::frame::FrameKind;
 
 impl Engine {
     /// These are the taps from now on, each with its name; none: all that was kept for them is dropped. `executor`: the place
@@ -57,8 +60,14 @@ impl Engine {
         }
     }
 
-    /// The record at hand is decoded, and its route is known.
+    /// The record at hand is decoded, and its route is known. One that is handed over is its owner's to show.
     pub(super) fn tap_record(&mut self, origin: Origin, record: &ChangeRecord<'_>, profile: ProfileId, now: Now) {
+        if !self.is_handed_over(origin, record, profile) {
+            self.tap_consider(origin, record, profile, now);
+        }
+    }
+
+    fn tap_consider(&mut self, origin: Origin, record: &ChangeRecord<'_>, profile: ProfileId, now: Now) {
         let (decoded, arrival) = (self.recorder.read(), self.arrival(origin, now));
         let candidate = Candidate {
             namespace: Some(record.namespace),
@@ -78,13 +87,34 @@ impl Engine {
         Arrival { peer: self.ends(origin).map(|(peer, _)| peer), port, unix_ms: now.unix_ms }
     }
 
-    /// A frame that is answered 18 without being looked at.
-    pub(super) fn tap_overload(&mut self, origin: Origin, frame: &Frame<'_>, now: Now) {
-        let Some((_, port)) = self.ends(origin).filter(|_| frame.kind == FrameKind::Message) else { return };
-        let Ok(record) = record::decode(frame.body) else { return };
+    /// Answers a frame with `code` that is not looked at, since `why`. `message`: what it holds, if that can be read.
+    pub(super) fn leave_unseen(
+        &mut self,
+        origin: Origin,
+        message: Option<&[u8]>,
+        (code, why): (u8, &'static str),
+        now: Now,
+    ) -> Verdict {
+        if self.tap.is_none() {
+            return Verdict::Answer(code.into());
+        }
+        self.guarded(origin, now.monotonic, |engine| {
+            engine.tap_unseen(origin, message, why, now);
+            Verdict::Answer(code.into())
+        })
+    }
+
+    /// Such frames are decoded for taps alone, and not all of them.
+    fn tap_unseen(&mut self, origin: Origin, message: Option<&[u8]>, why: &'static str, now: Now) {
+        let ends = self.ends(origin);
+        let Some(tap) = &mut self.tap else { return };
+        let message = message.filter(|_| tap.looks_at());
+        let Some((record, (_, port))) = message.and_then(|message| record::decode(message).ok()).zip(ends) else {
+            return tap.leave_unseen();
+        };
         let kind = self.names.kind(port, &record, &self.policy.table);
-        self.tap_record(origin, &record, kind.profile, now);
-        self.tap_note(&"answered 18 without being looked at: there is no room");
+        self.tap_consider(origin, &record, kind.profile, now);
+        self.tap_note(&why);
     }
 
     /// The content of the record at hand is bad: it could not be decoded, or not encoded.
@@ -97,7 +127,7 @@ impl Engine {
     ) {
         let (decoded, arrival) = (self.recorder.read(), self.arrival(origin, now));
         let Some(tap) = &mut self.tap else { return };
-        if !tap.has_current() {
+        if !tap.is_considered() {
             let identity = (kind == FrameKind::Message).then(|| record::glimpse(body)).flatten();
             let candidate = Candidate {
                 namespace: identity.map(|identity| identity.namespace()),
@@ -120,6 +150,23 @@ impl Engine {
     pub(super) fn tap_note_of(&mut self, flight: &Flight, note: &str) {
         if let Some(tap) = &mut self.tap {
             flight.members().for_each(|member| tap.note_of((member.source, member.number), note));
+        }
+    }
+
+    /// A flight ends since one of its destinations has no way any more: what was not sent is not sent.
+    pub(super) fn tap_no_way(&mut self, key: Key, no_way: &NoWay) {
+        let why = self.explain(no_way);
+        if let (Some(tap), Some(flight)) = (&mut self.tap, self.flights.get(key)) {
+            flight.members().for_each(|member| tap.note_of((member.source, member.number), &why));
+        }
+    }
+
+    /// The deadline of an attempt's record has passed. What waited for another destination says nothing of its own.
+    pub(super) fn tap_late(&mut self, key: Key, stage: Stage) {
+        match stage {
+            Stage::Sent(_) => self.tap_error(key, &TOO_LATE),
+            Stage::Queued => self.tap_error(key, &"not sent within limits.record-deadline"),
+            Stage::Held | Stage::Done => {}
         }
     }
 

@@ -7,6 +7,7 @@ use super::super::flight::{Attempt, Stage};
 use super::super::source::Phase;
 use super::super::table::Key;
 use super::super::trouble::Cause;
+use super::dispatch::NoWay;
 use super::intake::more;
 use super::{Engine, PAUSE_LIMIT};
 use crate::http::State;
@@ -24,7 +25,7 @@ pub const BUSY_TICK: Duration = Duration::from_millis(10);
 const LATE: &str = "no answer within call-timeout";
 
 /// The same for a record's deadline.
-const TOO_LATE: &str = "no answer within limits.record-deadline";
+pub(super) const TOO_LATE: &str = "no answer within limits.record-deadline";
 
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
@@ -135,7 +136,7 @@ impl Engine {
             }
             self.count_expired(key);
             self.answer_flight(key, Answer::new(ack::TEMPORARY, answer::Cause::Late), now);
-            self.end_flight(key, now);
+            self.end_flight(key, None, now);
         }
         if any {
             self.drop_dead();
@@ -159,8 +160,12 @@ impl Engine {
         mute.into_iter().for_each(|key| self.retire(key));
     }
 
-    /// Ends a record and all its attempts, answered 11 unless it has its code.
-    pub(super) fn end_flight(&mut self, key: Key, now: Time) {
+    /// Ends a record and all its attempts, answered 11 unless it has its code: one of its destinations has no way, or
+    /// else its deadline has passed.
+    pub(super) fn end_flight(&mut self, key: Key, no_way: Option<&NoWay>, now: Time) {
+        if let (Some(no_way), Some(_)) = (no_way, &self.tap) {
+            self.tap_no_way(key, no_way);
+        }
         self.answer_flight(key, ack::TEMPORARY, now);
         let mut next = self.flights.get(key).and_then(|flight| flight.first);
         while let Some(attempt_key) = next {
@@ -168,8 +173,8 @@ impl Engine {
             next = attempt.sibling;
             let (stage, endpoint, test) = (attempt.stage, attempt.endpoint, attempt.test);
             let had_time = self.had_time(attempt, now);
-            if self.tap.is_some() && !matches!(stage, Stage::Done) {
-                self.tap_error(attempt_key, &TOO_LATE);
+            if self.tap.is_some() && no_way.is_none() {
+                self.tap_late(attempt_key, stage);
             }
             if let Stage::Sent(_) = stage {
                 self.note_unknown(attempt_key);
@@ -177,7 +182,7 @@ impl Engine {
                 self.cancel(attempt_key, now);
             }
             self.finish_attempt(attempt_key);
-            let is_shut_out = stage == Stage::Queued && self.takes_nothing(endpoint);
+            let is_shut_out = stage == Stage::Queued && no_way.is_none() && self.takes_nothing(endpoint);
             if matches!(stage, Stage::Sent(_)) && (test || had_time) || is_shut_out {
                 self.endpoint_failed(endpoint, test, &TOO_LATE, now);
             }

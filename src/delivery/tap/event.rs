@@ -73,7 +73,7 @@ pub(super) fn line(followed: &Followed, executor: usize, formatter: &mut Formatt
     let calls: Vec<String> = followed.calls.iter().map(call).collect();
     object.raw("destinations", &format!("[{}]", calls.join(",")));
     if let Some((code, _)) = followed.code {
-        object.number("code", code);
+        object.number(if followed.is_unheard() { "unheard" } else { "code" }, code);
     }
     object.text("outcome", outcome(followed));
     object.raw("timings_us", &timings(followed));
@@ -82,10 +82,11 @@ pub(super) fn line(followed: &Followed, executor: usize, formatter: &mut Formatt
     line
 }
 
-/// In the words of the official connector.
+/// In the words of the official connector, and one more: it counts what it answers.
 fn outcome(followed: &Followed) -> &'static str {
     let is_taken = followed.calls.iter().any(|call| call.word == Some(Word::Success));
     match (followed.code, &followed.fault) {
+        (Some(_), _) if followed.is_unheard() => "unheard",
         (Some((ack::OK, _)), _) if is_taken => "success",
         (Some((ack::OK, _)), _) => "skipped",
         (_, Some(_)) => "parse-error",
@@ -190,11 +191,13 @@ fn request(object: &mut Object, sent: &Sent) {
     object.text("protocol", sent.protocol);
     object.text("method", sent.start.0);
     object.text("path", &sent.start.1);
-    let mut headers = Object::new();
-    for (name, value) in &sent.headers {
-        headers.text(name, cut(value));
+    if !sent.headers.is_empty() {
+        let mut headers = Object::new();
+        for (name, value) in &sent.headers {
+            headers.text(name, value);
+        }
+        object.raw("request_headers", &headers.end());
     }
-    object.raw("request_headers", &headers.end());
     object.number("body_bytes", sent.body_bytes);
     let is_cut = sent.body.len() < sent.body_bytes;
     match text_of(&sent.body, sent.content, is_cut) {

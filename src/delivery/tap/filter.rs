@@ -28,7 +28,7 @@ pub struct Filter {
     pub set: Option<Vec<u8>>,
     /// Those that are routed to the destination with this index.
     pub destination: Option<usize>,
-    /// Those that are not answered 0.
+    /// Those that are not answered 0, be it that nobody hears the answer.
     pub failed: bool,
     /// So many of those that the above leaves, `failed` aside.
     pub share: Share,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::ContentType;
 
 const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
 
@@ -110,6 +111,84 @@ fn large_messages_are_not_kept_and_the_record_is_shown_all_the_same() {
         taps.enter((place.0, number), true);
     }
     assert_eq!((all, taps.kept_bytes()), (64, KEPT_BYTES));
+}
+
+/// A request of one header and one body, on its way to one destination.
+fn request(value: &str, body: &[u8]) -> Sent {
+    Sent {
+        protocol: "HTTP_2",
+        start: ("POST", "/in".to_owned()),
+        headers: vec![("x".to_owned(), value.to_owned())],
+        body_bytes: body.len(),
+        body: Bytes::copy_from_slice(body),
+        content: ContentType::Json,
+    }
+}
+
+#[test]
+fn all_that_is_kept_is_counted_and_bounded_and_what_is_left_out_says_so() {
+    let mut taps = taps(&[ALL]);
+    let key = Key { slot: 0, generation: 0 };
+    let headers = size_of::<(String, String)>() + 1;
+    let mut way = Way { place: (Origin::Ghost(key), 0), flight: key, destination: 0, names: ("d0", "http://d0/in") };
+    taps.begins(Time::ZERO, Time::ZERO);
+    taps.consider(&ANY, arrival(), b"message", Time::ZERO);
+    taps.note(&"why");
+    taps.enter(way.place, true);
+    assert_eq!(taps.kept_bytes(), 7 + 3);
+    taps.sent(&way, None, request(&"v".repeat(5000), b"{}"));
+    let all = 7 + 3 + "d0http://d0/in/in".len() + headers + 1024 + 2;
+    assert_eq!(taps.kept_bytes(), all);
+    taps.sent(&way, None, request("v", b"{}"));
+    assert_eq!(taps.kept_bytes(), all - 1023, "the second try is in the place of the first one");
+    taps.error(&way, &"refused");
+    assert_eq!(taps.kept_bytes(), all - 1023 + 7);
+    for number in 1..FOLLOWED as u64 {
+        taps.tick(Time::ZERO);
+        way.place.1 = number;
+        taps.consider(&ANY, arrival(), &[0; 30_000], Time::ZERO);
+        taps.enter(way.place, true);
+        for destination in 0..4 {
+            taps.sent(&Way { destination, ..way }, None, request(&"v".repeat(1000), &[b'1'; 1000]));
+        }
+    }
+    let words = FOLLOWED * 4 * "d0http://d0/in/in".len();
+    assert!((KEPT_BYTES - 30_000..KEPT_BYTES + words).contains(&taps.kept_bytes()), "{}", taps.kept_bytes());
+    for number in [1, FOLLOWED as u64 - 1] {
+        taps.answered((way.place.0, number), 0, Time::ZERO);
+        let line: serde_json::Value = serde_json::from_slice(&taps.next_event().unwrap().line).unwrap();
+        let call = &line["destinations"][3];
+        let is_left_out = number > 1;
+        assert_eq!((call["request_headers"].is_null(), call["body_cut"] == true), (is_left_out, is_left_out), "{call}");
+        assert_eq!((&call["method"], &call["body_bytes"]), (&"POST".into(), &1000.into()));
+    }
+}
+
+#[test]
+fn what_only_an_ended_tap_wanted_is_dropped_at_once() {
+    let other = Filter { namespace: Some(b"other".to_vec()), ..ALL };
+    let mut taps = taps(&[ALL, other]);
+    let follow = |taps: &mut Taps, number: u64, namespace: &[u8]| {
+        let place = (Origin::Source(Key { slot: 0, generation: 0 }), number);
+        taps.consider(&Candidate { namespace: Some(namespace), ..ANY }, arrival(), &[0; 100], Time::ZERO);
+        taps.enter(place, true);
+        place
+    };
+    let released = |number: u64| Released { number, answer: 0.into(), waited: Duration::ZERO, total: Duration::ZERO };
+    for number in 0..10 {
+        let place = follow(&mut taps, number, b"n");
+        taps.released(place, &released(number), 0);
+    }
+    let place = follow(&mut taps, 10, b"other");
+    go_through(&mut taps, 11, 0);
+    assert_eq!((taps.followed(), taps.kept_bytes(), taps.unwritten.len(), taps.events.len()), (11, 1100, 10, 1));
+    taps.set(&[(1, Filter { namespace: Some(b"other".to_vec()), ..ALL })]);
+    assert_eq!((taps.followed(), taps.kept_bytes()), (1, 100));
+    assert_eq!((taps.unwritten.len(), taps.events.len(), taps.event_bytes), (0, 0, 0));
+    taps.released(place, &released(10), 0);
+    taps.wrote(Key { slot: 0, generation: 0 }, 1);
+    assert_eq!(taps.next_event().unwrap().taps, [1]);
+    assert_eq!((taps.followed(), taps.kept_bytes()), (0, 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::config::model::RecordOrdering;
 use crate::delivery::handover::{LINK_BYTES, LINK_RECORDS};
 
 /// Two executors that share everything, the first with a source of bodies of so many bytes.
-fn pair(body_bytes: usize) -> (Rig, Rig) {
+pub(super) fn pair(body_bytes: usize) -> (Rig, Rig) {
     let mut config = config(1);
     config.rules.top.ordering = Some(RecordOrdering {
         enable: true,
