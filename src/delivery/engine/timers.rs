@@ -27,6 +27,9 @@ const LATE: &str = "no answer within call-timeout";
 /// The same for a record's deadline.
 pub(super) const TOO_LATE: &str = "no answer within limits.record-deadline";
 
+/// What became of a request when the drain was over.
+const DRAINED: &str = "not answered within limits.drain";
+
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
@@ -355,6 +358,9 @@ impl Engine {
             if let Stage::Sent(_) = attempt.stage {
                 self.note_unknown(key);
                 self.count_error(key);
+                if self.tap.is_some() {
+                    self.tap_error(key, &DRAINED);
+                }
                 self.cancel(key, now);
             }
             self.finish_attempt(key);
