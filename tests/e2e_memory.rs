@@ -10,12 +10,14 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringpost_load::record::RecordSpec;
 use ringpost_load::sink::{Behaviour, Fault, SinkConfig};
 use ringpost_load::source::SourceConfig;
+use support::wire::{Frame, particle};
 use support::*;
 
 /// `in-flight-bytes` of these tests, and what resident memory may reach with it: 64 MiB and one and a half times.
@@ -157,7 +159,6 @@ fn half_frames_alone_fill_no_more_than_the_budget_and_hold_up_nobody_for_good() 
             std::thread::spawn(move || {
                 let mut stream = connect(address);
                 stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
-                use std::io::Write;
                 let _ = stream.write_all(&header);
                 let filler = vec![0; 1 << 20];
                 for _ in 0..14 {
@@ -185,4 +186,72 @@ fn half_frames_alone_fill_no_more_than_the_budget_and_hold_up_nobody_for_good() 
     half.into_iter().for_each(|thread| thread.join().unwrap());
     wait_until("their connections are closed", LONG, || connector.descriptors() < 30);
     connector.stop();
+}
+
+/// A record with this value, as a compressed frame of some 16 KiB.
+fn compressed(sequence: u64, kind: u8, value: &[u8]) -> Vec<u8> {
+    let whole = Frame::new(sequence).bin("large", kind, value).bytes();
+    let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    deflate.write_all(&whole).unwrap();
+    let body = [&(whole.len() as u64).to_be_bytes()[..], &deflate.finish().unwrap()].concat();
+    [&[2, 4, 0, 0][..], &(body.len() as u32).to_be_bytes(), &body].concat()
+}
+
+/// A value as lists are stored, of `count` elements that are one byte each.
+fn list(count: u32, element: u8) -> Vec<u8> {
+    [&[0xdd][..], &count.to_be_bytes(), &vec![element; count as usize]].concat()
+}
+
+/// A map whose key is a list with a map whose key is a list, four times, around a text of quotes: each turn escapes what is
+/// inside once more.
+fn nested_keys(quotes: u32) -> Vec<u8> {
+    let text = [&[0xdb][..], &(quotes + 1).to_be_bytes(), &[3], &vec![b'"'; quotes as usize]].concat();
+    [&[0x81, 0x91].repeat(4)[..], &text, &[0xc0; 4]].concat()
+}
+
+/// What becomes six or 32 times as large in JSON as it was, after it was a thousandth of that on the wire.
+#[test]
+fn compressed_frames_that_grow_when_they_are_written() {
+    const SIZE: u32 = (16 << 20) - 300;
+    let values = [
+        ("booleans", particle::LIST, list(SIZE, 0xc2)),
+        ("fewer booleans", particle::LIST, list(5 << 20, 0xc2)),
+        ("control characters", particle::STRING, vec![1; SIZE as usize]),
+        (
+            "pairs of one key",
+            particle::MAP,
+            [&[0xdf][..], &(SIZE / 2).to_be_bytes(), &vec![0xc2; SIZE as usize]].concat(),
+        ),
+        ("quotes in keys of keys", particle::MAP, nested_keys(SIZE)),
+    ];
+    let mut over = 0;
+    for (at, (what, kind, value)) in values.into_iter().enumerate() {
+        // Alone and in batches, in turn.
+        for batching in
+            [None, Some("max-records: 100, batch-interval: 1000")].into_iter().skip(at % 2).take(by_length(1, 2))
+        {
+            let (_listener, silent) = silent_listener();
+            let settings = settings("HTTP_1_1", silent).executor("heartbeat-limit: 60s");
+            let settings = match batching {
+                None => settings,
+                Some(batching) => settings.batching(batching),
+            };
+            let mut connector = settings.start();
+            // Most of the room is taken by ordinary records.
+            let filler = Frame::new(1).bin("large", particle::STRING, &vec![b'x'; 8 << 20]).bytes();
+            let mut first = client(connector.addr());
+            (0..7).for_each(|_| first.send_frame(&filler).unwrap());
+            connector.wait_read();
+            let frames = compressed(2, kind, &value).repeat(2);
+            let mut clients: Vec<_> = (0..4).map(|_| client(connector.addr())).collect();
+            clients.iter_mut().for_each(|client| client.send_frame(&frames).unwrap());
+            let codes: Vec<u8> = clients.iter_mut().flat_map(|client| acks(client, 2)).collect();
+            let peak = connector.memory_kib("VmHWM");
+            eprintln!("{what}, {batching:?}: peak {peak} KiB of {ALLOWED_KIB}; acks {codes:?}");
+            over += usize::from(peak > ALLOWED_KIB);
+            assert!(codes.iter().all(|code| [10, 11, 18].contains(code)), "nobody takes any of them");
+            connector.stop();
+        }
+    }
+    assert_eq!(over, 0, "more than {ALLOWED_KIB} KiB");
 }

@@ -49,6 +49,12 @@ impl Bodies {
         kept
     }
 
+    /// Takes off the end of the chunk, from `start` on, what is not to be sent.
+    pub fn cut(&mut self, start: usize) {
+        self.take_last(start, |_| ());
+        self.chunk.shrink_to(CHUNK_BYTES + CHUNK_BYTES / 4);
+    }
+
     /// Whether the chunk holds enough to be sealed.
     pub fn is_full(&self) -> bool {
         self.chunk.len() >= CHUNK_BYTES

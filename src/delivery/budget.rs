@@ -78,6 +78,12 @@ impl Budget {
         self.bytes.has_room(bytes)
     }
 
+    /// Bytes that could be charged without going beyond what there is.
+    pub fn room(&mut self) -> u64 {
+        self.settle();
+        self.bytes.reach().saturating_sub(self.bytes.used())
+    }
+
     /// Whether nothing is left for any executor but what each has leased.
     pub fn is_pool_empty(&self) -> bool {
         self.bytes.is_shared_empty() || self.records.is_shared_empty()

@@ -47,7 +47,7 @@ impl Encoders {
         self.formatters.get(profile.format).map_or(ContentType::Xdr, Formatter::content_type)
     }
 
-    /// Appends `record` in the format of its profile, after its transforms.
+    /// Appends `record` in the format of its profile, after its transforms, in `most` bytes at most.
     ///
     /// # Errors
     /// What keeps the record from being written; `out` and `notes` are as they were.
@@ -55,12 +55,13 @@ impl Encoders {
         &mut self,
         profile: &Profile,
         record: &ChangeRecord<'_>,
-        arrival_unix_ms: u64,
+        (arrival_unix_ms, most): (u64, usize),
         out: &mut Vec<u8>,
         notes: &mut Notes,
     ) -> Result<(), RecordError> {
         // A profile's places are those of its own table.
         let Some(formatter) = self.formatters.get_mut(profile.format) else { return Ok(()) };
+        formatter.limit_to(most);
         match profile.transforms.and_then(|place| self.transformers.get_mut(place)) {
             None => formatter.encode(record, arrival_unix_ms, out, notes),
             Some(transformer) => formatter.encode(&transformer.apply(record)?, arrival_unix_ms, out, notes),

@@ -5,6 +5,9 @@ use super::{Notes, text};
 use crate::config::model::TextRules;
 use crate::record::{Bin, DecodeLimits, Particle, RecordError};
 
+/// A value is larger than any header: it is not written to its end.
+const MAX_BYTES: usize = 64 << 10;
+
 /// Writes lists and maps as compact JSON; keeps its scratch memory.
 #[derive(Debug)]
 pub(crate) struct CompactJson {
@@ -13,13 +16,16 @@ pub(crate) struct CompactJson {
 
 impl CompactJson {
     pub(crate) fn new(limits: DecodeLimits) -> CompactJson {
-        CompactJson { values: Values::new(limits, TextRules::default()) }
+        let mut values = Values::new(limits, TextRules::default());
+        values.limit_to(MAX_BYTES);
+        CompactJson { values }
     }
 
     /// Appends the value of `bin`, which is `particle`, as in the JSON formats.
     ///
     /// # Errors
-    /// It is nested too deeply, or cannot be read.
+    /// It is nested too deeply, or cannot be read; [`Fault::TooLarge`](crate::record::Fault::TooLarge) if it is larger than
+    /// any header.
     pub(crate) fn append(
         &mut self,
         bin: &Bin<'_>,

@@ -36,6 +36,12 @@ impl Members {
         }
     }
 
+    /// Bytes of the record so far, and of what is kept for it here.
+    #[inline]
+    pub(super) fn held(&self, out: &[u8]) -> usize {
+        out.len().saturating_sub(self.base) + self.list.len() * size_of::<Member>()
+    }
+
     /// What [`Members::finish_object`] wants to know of an object that begins now.
     #[inline]
     pub(super) fn mark(&self) -> usize {

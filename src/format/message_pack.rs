@@ -29,6 +29,8 @@ const DURABLE: u64 = 1;
 pub(super) struct Layout {
     delete_metadata: bool,
     limits: DecodeLimits,
+    /// Bytes that a record may take.
+    most: usize,
     texts: Texts,
     members: Members,
     /// For [`cdt::visit`].
@@ -38,7 +40,13 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(delete_metadata: bool, invalid_utf8: InvalidUtf8, limits: DecodeLimits) -> Layout {
         let (texts, members) = (Texts::new(invalid_utf8), Members::default());
-        Layout { delete_metadata, limits, texts, members, open: Vec::new() }
+        Layout { delete_metadata, limits, most: usize::MAX, texts, members, open: Vec::new() }
+    }
+
+    /// Bounds what is written for a record.
+    pub(super) const fn limit_to(&mut self, bytes: usize) {
+        self.most = bytes;
+        self.texts.limit_to(bytes);
     }
 
     /// Appends `record` to `out`.
@@ -118,6 +126,9 @@ impl Layout {
             let changed = name.map_err(|fault| record.bin_name_error(&bin, fault))?;
             seen.add(bin.name, changed);
             self.bin_rest(&bin, out, notes)?;
+            if self.members.held(out) > self.most {
+                return Err(bin.error(Fault::TooLarge(self.most), bin.value_offset()));
+            }
         }
         if !seen.may_repeat() {
             self.members.drop_object(mark);
@@ -173,7 +184,7 @@ impl Layout {
         out: &mut Vec<u8>,
         notes: &mut Notes,
     ) -> Result<(), (Fault, usize)> {
-        let texts = &mut self.texts;
+        let (texts, members, most) = (&mut self.texts, &self.members, self.most);
         cdt::visit(cdt, is_map, self.limits.max_depth, &mut self.open, |token| {
             match token {
                 Token::Nil => pack::nil(out),
@@ -188,7 +199,7 @@ impl Layout {
                 Token::List { count, .. } => pack::array(out, count),
                 Token::Map { count, .. } => pack::map(out, count),
             }
-            Ok(())
+            if members.held(out) > most { Err(Fault::TooLarge(most)) } else { Ok(()) }
         })
     }
 }

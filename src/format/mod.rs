@@ -82,6 +82,19 @@ impl ContentType {
     }
 }
 
+/// A record may take so many times the bytes of its message, beyond [`GROWTH_FLOOR`]: JSON writes `false,` for a byte, and
+/// what is a key of a key escapes itself over and over.
+const MOST_GROWTH: usize = 8;
+
+/// Small messages may grow more.
+const GROWTH_FLOOR: usize = 2 << 20;
+
+/// Bytes that a record may take in any format, with what is kept for it while it is written, if its message has so many.
+/// What takes more is a fault of its content.
+pub fn most_bytes(message: usize) -> usize {
+    message.saturating_mul(MOST_GROWTH).saturating_add(GROWTH_FLOOR).min(u32::MAX as usize)
+}
+
 /// Writes records in the configured format.
 #[derive(Debug)]
 pub struct Formatter {
@@ -117,6 +130,17 @@ impl Formatter {
             model::Format::MessagePack { .. } | model::Format::Xdr => model::TextRules::default(),
         };
         Formatter { layout, values: value::Values::new(limits, rules) }
+    }
+
+    /// Bounds what is written for a record from here on; what takes more is [`Fault::TooLarge`](crate::record::Fault::TooLarge).
+    pub fn limit_to(&mut self, bytes: usize) {
+        self.values.limit_to(bytes);
+        match &mut self.layout {
+            Layout::Json | Layout::FlatJson(_) => {}
+            Layout::MessagePack(layout) => layout.limit_to(bytes),
+            Layout::Xdr(layout) => layout.most = bytes,
+            Layout::Avro(encoder) => encoder.limit_to(bytes),
+        }
     }
 
     /// What the body of a request with one record is.

@@ -246,3 +246,43 @@ fn a_fault_in_the_last_bin_leaves_the_buffer_and_the_counts_as_they_were() {
         }
     }
 }
+
+#[test]
+fn no_more_is_written_or_kept_for_a_record_than_it_may_take() {
+    const MOST: usize = 200_000;
+    let quotes = [&[0xdb][..], &100_001u32.to_be_bytes(), &[3], &vec![b'"'; 100_000]].concat();
+    let values = [
+        (20, [&[0xdd, 0, 1, 0x86, 0xa0][..], &vec![0xc2; 100_000]].concat()),
+        (19, [&[0xdf, 0, 0, 0xc3, 0x50][..], &vec![0xc2; 100_000]].concat()),
+        (19, [&[0x81, 0x91].repeat(4)[..], &quotes, &[0xc0; 4]].concat()),
+        (3, vec![1; 100_000]),
+        (3, vec![0xff; 100_000]),
+    ];
+    let pack = || {
+        Formatter::new(&model::Format::MessagePack { delete_metadata: false, invalid_utf8: Default::default() }, LIMITS)
+    };
+    let xdr = || Formatter::new(&model::Format::Xdr, LIMITS);
+    let mut refused = Vec::new();
+    for (at, (kind, value)) in values.into_iter().enumerate() {
+        let body = write(&[op(kind, b"b", &value)]);
+        for (format, mut formatter) in [typed(), flat(), pack(), xdr()].into_iter().enumerate() {
+            let (mut out, mut notes) = (Vec::new(), Notes::default());
+            formatter.limit_to(MOST);
+            let result = formatter.encode(&decode(&body).unwrap(), ARRIVAL, &mut out, &mut notes);
+            // A vector at most doubles.
+            assert!(out.capacity() <= 2 * MOST + 100, "{} bytes for value {at} in format {format}", out.capacity());
+            match result {
+                Ok(()) => assert!(out.len() <= MOST),
+                Err(error) => {
+                    assert_eq!((error.fault, out.len()), (crate::record::Fault::TooLarge(MOST), 0), "{error}");
+                    refused.push((at, format));
+                    // With room for it, it is written.
+                    formatter.limit_to(40 * MOST);
+                    formatter.encode(&decode(&body).unwrap(), ARRIVAL, &mut out, &mut notes).unwrap();
+                    assert!(out.len() > MOST || at == 1);
+                }
+            }
+        }
+    }
+    assert_eq!(refused, [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)]);
+}

@@ -13,6 +13,30 @@ pub(super) fn string(out: &mut Vec<u8>, text: &[u8]) -> bool {
     replaced
 }
 
+/// Bytes that [`escaped`] would write.
+pub(super) fn escaped_bytes(text: &[u8]) -> usize {
+    if std::str::from_utf8(text).is_ok() {
+        return escaped_valid_bytes(text);
+    }
+    let of_chunk = |chunk: std::str::Utf8Chunk<'_>| {
+        let instead = if chunk.invalid().is_empty() { 0 } else { REPLACEMENT.len() };
+        escaped_valid_bytes(chunk.valid().as_bytes()) + instead
+    };
+    text.utf8_chunks().map(of_chunk).sum()
+}
+
+fn escaped_valid_bytes(text: &[u8]) -> usize {
+    let mut bytes = text.len();
+    for byte in text {
+        bytes += match *byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+            0..0x20 => 5,
+            _ => 0,
+        };
+    }
+    bytes
+}
+
 /// Writes what stands between the quotes of a JSON string. Returns whether bytes that are not UTF-8 were replaced.
 #[inline]
 pub(super) fn escaped(out: &mut Vec<u8>, text: &[u8]) -> bool {
@@ -213,6 +237,7 @@ mod tests {
                 for byte in 0..=127u8 {
                     let mut text = vec![b'x'; length];
                     text[place] = byte;
+                    assert_eq!(escaped_bytes(&text) + 2, written(|out| _ = string(out, &text)).len());
                     let text = String::from_utf8(text).unwrap();
                     let expected = serde_json::to_string(&text).unwrap();
                     assert_eq!(written(|out| assert!(!string(out, text.as_bytes()))), expected);
@@ -226,6 +251,7 @@ mod tests {
         for bytes in [&b"ok \xff\xfe \xc3( \xed\xa0\x80 end"[..], b"\xff", b"\xe2\x82", b"12345678\xf0\x9f\x92"] {
             let mut out = Vec::new();
             assert!(string(&mut out, bytes));
+            assert_eq!(escaped_bytes(bytes) + 2, out.len());
             let text: String = serde_json::from_slice(&out).unwrap();
             assert_eq!(text, String::from_utf8_lossy(bytes));
         }

@@ -12,15 +12,22 @@ const KEEP_BYTES: usize = 64 << 10;
 pub(super) struct Texts {
     rule: InvalidUtf8,
     scratch: String,
+    /// Bytes that may be put in the place of a text.
+    most: usize,
 }
 
 impl Texts {
     pub(super) const fn new(rule: InvalidUtf8) -> Texts {
-        Texts { rule, scratch: String::new() }
+        Texts { rule, scratch: String::new(), most: usize::MAX }
     }
 
     pub(super) const fn rule(&self) -> InvalidUtf8 {
         self.rule
+    }
+
+    /// Bounds what is put in the place of a text.
+    pub(super) const fn limit_to(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     /// Calls `write` once with `text` as it is to be written: as it is when it is UTF-8, which takes no copy; else with
@@ -28,7 +35,7 @@ impl Texts {
     /// be equal then.
     ///
     /// # Errors
-    /// The rule is to reject; `write` was not called.
+    /// The rule is to reject, or it is too large; `write` was not called.
     #[inline]
     pub(super) fn write(&mut self, text: &[u8], notes: &mut Notes, write: impl FnOnce(&str)) -> Result<bool, Fault> {
         match std::str::from_utf8(text) {
@@ -54,6 +61,9 @@ impl Texts {
             InvalidUtf8::Replace => {
                 for chunk in text.utf8_chunks() {
                     self.scratch.push_str(chunk.valid());
+                    if self.scratch.len() > self.most {
+                        return Err(Fault::TooLarge(self.most));
+                    }
                     if !chunk.invalid().is_empty() {
                         self.scratch.push(char::REPLACEMENT_CHARACTER);
                     }

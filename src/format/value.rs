@@ -17,6 +17,9 @@ use crate::wire::reader::Reader;
 /// inside, so the text can double each time. Without a bound 300 bytes could ask for all memory there is.
 const MAX_KEY_NESTING: u32 = 4;
 
+/// Of a text above this many bytes it is found out how large it will be before it is written.
+const LONG_TEXT: usize = 64 << 10;
+
 /// Scratch above this many bytes is given back after the value.
 const KEEP_KEY_BYTES: usize = 64 << 10;
 
@@ -27,6 +30,8 @@ type Located = (Fault, usize);
 #[derive(Debug)]
 pub(super) struct Values {
     limits: DecodeLimits,
+    /// Bytes that a record may take here.
+    most: usize,
     texts: Texts,
     non_finite_as_null: bool,
     pub(super) members: Members,
@@ -74,6 +79,7 @@ impl Values {
     pub(super) fn new(limits: DecodeLimits, rules: TextRules) -> Values {
         Values {
             limits,
+            most: usize::MAX,
             texts: Texts::new(rules.invalid_utf8),
             non_finite_as_null: rules.non_finite_as_null,
             members: Members::default(),
@@ -82,6 +88,17 @@ impl Values {
             key: Vec::new(),
             geo: geojson::Scratch::default(),
         }
+    }
+
+    /// Bounds what is written for a record, and kept for it meanwhile.
+    pub(super) const fn limit_to(&mut self, bytes: usize) {
+        self.most = bytes;
+    }
+
+    /// Whether what was written is within the bound, and `more` still is.
+    #[inline]
+    fn check(&self, out: &[u8], more: usize) -> Result<(), Fault> {
+        if self.members.held(out).saturating_add(more) > self.most { Err(Fault::TooLarge(self.most)) } else { Ok(()) }
     }
 
     /// Writes the value of `bin`, which is `particle`.
@@ -118,13 +135,16 @@ impl Values {
                 self.collection(out, &cdt, Next::Key, notes).map_err(|(fault, offset)| bin.error(fault, offset))?
             }
         }
-        Ok(())
+        self.check(out, 0).map_err(in_value)
     }
 
     /// Writes `text` as a string. Returns whether it was changed, as it is not UTF-8.
     #[inline]
     pub(super) fn string(&mut self, out: &mut Vec<u8>, text: &[u8], notes: &mut Notes) -> Result<bool, Fault> {
         let start = out.len();
+        if text.len() > LONG_TEXT {
+            self.check(out, text::escaped_bytes(text))?;
+        }
         if text::string(out, text) { self.not_utf8(out, start, text, notes) } else { Ok(false) }
     }
 
@@ -229,11 +249,11 @@ impl Values {
     /// One token, or the end of the innermost list or map.
     #[inline]
     fn step(&mut self, out: &mut Vec<u8>, reader: &mut Reader<'_>, notes: &mut Notes) -> Result<(), Fault> {
+        self.check(out, 0)?;
         let Some(level) = self.open.last_mut() else { return Ok(()) };
         if level.next == Next::Key {
             if level.left == 0 {
-                self.end(out, notes);
-                return Ok(());
+                return self.end(out, notes);
             }
             level.next = Next::Value;
             let token = read_token(reader)?;
@@ -242,8 +262,7 @@ impl Values {
         if level.next == Next::Value {
             level.next = Next::Key;
         } else if level.left == 0 {
-            self.end(out, notes);
-            return Ok(());
+            return self.end(out, notes);
         }
         level.left -= 1;
         match read_token(reader)? {
@@ -275,8 +294,8 @@ impl Values {
         Ok(())
     }
 
-    fn end(&mut self, out: &mut Vec<u8>, notes: &mut Notes) {
-        let Some(level) = self.open.pop() else { return };
+    fn end(&mut self, out: &mut Vec<u8>, notes: &mut Notes) -> Result<(), Fault> {
+        let Some(level) = self.open.pop() else { return Ok(()) };
         if level.next == Next::Key {
             if matches!(level.names, Names::Mixed) {
                 notes.map_key_clashes += self.members.finish_object(out, level.mark, 0);
@@ -289,11 +308,12 @@ impl Values {
         }
         if let Some(start) = level.key_start {
             self.open_keys -= 1;
-            self.text_to_name(out, start);
+            self.text_to_name(out, start)?;
             out.push(b':');
         } else if !self.open.is_empty() {
             out.push(b',');
         }
+        Ok(())
     }
 
     /// Writes a map's key and the colon; of a list or map only the beginning.
@@ -319,7 +339,7 @@ impl Values {
             Token::Bytes(_, bytes) => text::base64(out, bytes),
             Token::Geo(value) => {
                 self.geojson(out, value, notes)?;
-                self.text_to_name(out, start);
+                self.text_to_name(out, start)?;
             }
             Token::List { .. } | Token::Map { .. } => {}
         }
@@ -345,11 +365,17 @@ impl Values {
     }
 
     /// Makes the JSON text from `start` on a string.
-    fn text_to_name(&mut self, out: &mut Vec<u8>, start: usize) {
+    fn text_to_name(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), Fault> {
+        let text = out.get(start..).unwrap_or_default();
+        if text.len() > LONG_TEXT {
+            // Its copy stands beside what is written of it.
+            self.check(out, text::escaped_bytes(text))?;
+        }
         self.key.clear();
-        self.key.extend_from_slice(out.get(start..).unwrap_or_default());
+        self.key.extend_from_slice(text);
         out.truncate(start);
         text::string(out, &self.key);
+        Ok(())
     }
 
     fn geojson(&mut self, out: &mut Vec<u8>, text: &[u8], notes: &mut Notes) -> Result<(), Fault> {

@@ -3,20 +3,22 @@
 //! Values are read all the same, so that a record which other formats answer 10 is answered 10 here.
 
 use super::Notes;
-use crate::record::{ChangeRecord, DecodeLimits, Operation, Particle, RecordError, cdt};
+use crate::record::{ChangeRecord, DecodeLimits, Fault, Operation, Particle, Place, RecordError, cdt};
 use crate::wire::frame::{FrameKind, header};
 
 /// What does not change from record to record, and scratch memory.
 #[derive(Debug)]
 pub(super) struct Layout {
     limits: DecodeLimits,
+    /// Bytes that a message may have.
+    pub(super) most: usize,
     /// For [`cdt::walk`].
     open: Vec<u64>,
 }
 
 impl Layout {
     pub(super) const fn new(limits: DecodeLimits) -> Layout {
-        Layout { limits, open: Vec::new() }
+        Layout { limits, most: usize::MAX, open: Vec::new() }
     }
 
     /// Appends `record` to `out`.
@@ -29,6 +31,9 @@ impl Layout {
         // The other formats do not look at what else is in a delete.
         if record.operation == Operation::Write {
             self.check(record, notes)?;
+        }
+        if record.body.len() > self.most {
+            return Err(RecordError::new(Place::Metadata("the message"), 0, Fault::TooLarge(self.most)));
         }
         out.reserve(record.body.len() + 8);
         out.extend_from_slice(&header(FrameKind::Message, record.body.len()));

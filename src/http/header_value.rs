@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::config::model::{Header, HeaderValue};
 use crate::format::{CompactJson, double_text};
-use crate::record::{Bin, ChangeRecord, DecodeLimits, Operation, Particle, RecordError, UserKey};
+use crate::record::{Bin, ChangeRecord, DecodeLimits, Fault, Operation, Particle, RecordError, UserKey};
 
 /// Bytes of a value as it is sent; a header with a longer one is left out.
 pub const MAX_HEADER_VALUE: usize = 4096;
@@ -132,7 +132,10 @@ impl HeaderValues {
                 if self.scratch.capacity() > KEEP_BYTES {
                     self.scratch = Vec::new();
                 }
-                result.map(|()| written)?
+                match result {
+                    Err(RecordError { fault: Fault::TooLarge(_), .. }) => Written::TooLong,
+                    result => result.map(|()| written)?,
+                }
             }
         })
     }

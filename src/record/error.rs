@@ -248,6 +248,11 @@ pub enum Fault {
     /// A key of a map.
     #[error("a key of the map is {0}, and keys are strings in Avro; stringify-map-keys: true makes it one")]
     AvroKey(&'static str),
+    /// Bounds of `format`: see `format::most_bytes`, and the room that there is.
+    #[error(
+        "the record takes more than {0} bytes in its format; if records grow that much raise executors.in-flight-bytes, or choose another format"
+    )]
+    TooLarge(usize),
     /// Bounds of `format::avro`.
     #[error("fitting the record to the schema takes too long, or makes it too large")]
     AvroWork,

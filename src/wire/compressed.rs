@@ -10,7 +10,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 /// Room for the output at first; more is added as it fills.
 const FIRST_CHUNK: usize = 32 << 10;
 
-/// An output buffer above this is given back after use.
+/// An output buffer above this is given back after use ([`Inflater::give_back`]).
 const KEEP_CAPACITY: usize = 256 << 10;
 
 /// What is wrong with a compressed message. The outer frame is sound: the message is answered 10, and the connection
@@ -82,6 +82,11 @@ impl Inflater {
         inner_body(self.output.get(..size).unwrap_or_default(), size)
     }
 
+    /// Gives back what one large message took.
+    pub fn give_back(&mut self) {
+        self.release();
+    }
+
     /// Bytes held on the heap for output.
     pub const fn held_bytes(&self) -> usize {
         self.output.capacity()
@@ -133,6 +138,12 @@ impl Inflater {
             self.output = Vec::new();
         }
     }
+}
+
+/// Bytes that a compressed message whose body begins with `first` says to have when it is not; `None` if it is refused for
+/// what it says.
+pub fn claimed_bytes(first: [u8; 8], limits: FrameLimits) -> Option<usize> {
+    original_size(first, limits).ok()
 }
 
 /// The claimed size: the big-endian reading if it is within the limit, else the little-endian one (old peers). For

@@ -12,6 +12,7 @@ use super::super::rejects::RejectedLine;
 use super::super::source::{Phase, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::ordering::Place;
+use super::room::BodyLimit;
 use super::{Engine, REJECT_UNTIL_PERCENT, RESERVE_ABOVE};
 use crate::config::model::ContentErrors;
 use crate::format::ContentType;
@@ -21,6 +22,7 @@ use crate::policy::table::{PortId, ProfileId};
 use crate::record::{self, ChangeRecord, RecordError};
 use crate::time::{Now, Time};
 use crate::wire::ack;
+use crate::wire::compressed::claimed_bytes;
 use crate::wire::frame::{Assembler, Frame, FrameError, FrameKind};
 
 /// A record whose body stands in the open chunk.
@@ -184,7 +186,7 @@ impl Engine {
         match catch_unwind(AssertUnwindSafe(|| judge(self))) {
             Ok(verdict) => verdict,
             Err(_) => {
-                self.bodies.buffer().truncate(written);
+                self.bodies.cut(written);
                 self.report_panic(origin, now);
                 Verdict::Answer(ack::TEMPORARY.into())
             }
@@ -196,12 +198,15 @@ impl Engine {
         if frame.kind == FrameKind::Message {
             return self.judge_message(origin, frame.body, now);
         }
+        let claimed = frame.body.first_chunk().and_then(|first| claimed_bytes(*first, self.frame_limits)).unwrap_or(0);
+        let _charge = (claimed > RESERVE_ABOVE).then(|| self.budget.charge_until_dropped(claimed as u64));
         // The inflater is taken out for as long as the record borrows its buffer.
         let mut inflater = self.inflater.take().unwrap_or_default();
         let verdict = match inflater.inflate(frame.body, self.frame_limits) {
             Ok(body) => self.judge_message(origin, body, now),
             Err(fault) => self.bad_content(origin, &fault, false, (FrameKind::Compressed, frame.body), now),
         };
+        inflater.give_back();
         self.inflater = Some(inflater);
         verdict
     }
@@ -280,27 +285,48 @@ impl Engine {
         let written = self.bodies.buffer().len();
         self.recorder.encode_begins();
         self.tap_encoding(0);
-        match self.encode(kind, record, now.unix_ms) {
+        let limit = self.body_limit(record.body.len());
+        match self.encode(kind, record, (now.unix_ms, limit.bytes)) {
             Ok(accepted) => {
                 self.recorder.encoded();
                 self.tap_encoding(1);
                 Verdict::Deliver(Accepted { version, ..accepted })
             }
             Err(fault) => {
-                self.bodies.buffer().truncate(written);
-                let fault = format_args!("{}: {fault}", record.identity());
-                self.bad_content(origin, &fault, true, (FrameKind::Message, record.body), now)
+                self.bodies.cut(written);
+                self.not_written(origin, record, &fault, limit, now)
             }
         }
     }
 
-    /// Writes body and header values of a record into the open chunk.
-    fn encode(&mut self, kind: Kind, record: &ChangeRecord<'_>, unix_ms: u64) -> Result<Accepted, RecordError> {
+    /// What comes of a record that was not written.
+    fn not_written(
+        &mut self,
+        origin: Origin,
+        record: &ChangeRecord<'_>,
+        fault: &RecordError,
+        limit: BodyLimit,
+        now: Now,
+    ) -> Verdict {
+        if let Some(verdict) = self.has_no_room(record, fault, limit, now) {
+            return verdict;
+        }
+        let fault = format_args!("{}: {fault}", record.identity());
+        self.bad_content(origin, &fault, true, (FrameKind::Message, record.body), now)
+    }
+
+    /// Writes body and header values of a record into the open chunk: a body of `most` bytes at most.
+    fn encode(
+        &mut self,
+        kind: Kind,
+        record: &ChangeRecord<'_>,
+        (unix_ms, most): (u64, usize),
+    ) -> Result<Accepted, RecordError> {
         let out = self.bodies.buffer();
         let start = out.len();
         // A kind's profile is one of its own table.
         if let Some(profile) = self.policy.table.profile(kind.profile) {
-            self.encoders.body(profile, record, unix_ms, out, &mut self.counters.notes)?;
+            self.encoders.body(profile, record, (unix_ms, most), out, &mut self.counters.notes)?;
         }
         let end = out.len();
         let left_out = self.encoders.heads(self.policy.destinations(kind.profile), record, out)?;

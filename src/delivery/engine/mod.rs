@@ -4,6 +4,7 @@
 //! when to come back. Nothing here waits: what has to go on later is in a table with a deadline. After each call I/O
 //! takes [`Engine::next_wake`] and [`Engine::next_connect`] until they are empty.
 //!
+//! - `room`: whether there is room for what is large
 //! - `intake`: bytes of a source become records in flight
 //! - `dispatch`: from an endpoint's queue to a connection
 //! - `held`: attempts that have to wait for another destination of their record
@@ -32,6 +33,7 @@ mod outcome;
 mod pools;
 mod probes;
 mod rejects;
+mod room;
 mod setup;
 mod sources;
 mod tap;
@@ -207,6 +209,8 @@ pub struct Engine {
     deadlines: Chain,
 
     budget: Budget,
+    /// Bytes that one body may have at most, if they are more than is usual for its message.
+    largest_body: usize,
     bodies: Bodies,
     /// First attempts of the records whose bodies are in the open chunk, and where.
     unsealed: Vec<intake::Encoded>,

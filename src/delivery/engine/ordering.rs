@@ -208,7 +208,7 @@ impl Engine {
                 ack::TEMPORARY
             }
         };
-        self.bodies.buffer().truncate(record.body.start);
+        self.bodies.cut(record.body.start);
         self.answer(member.source, member.number, code);
         None
     }

@@ -257,6 +257,7 @@ impl Engine {
             handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
+            largest_body: super::room::largest_body(config.executors.in_flight_bytes),
             bodies: Bodies::default(),
             unsealed: Vec::new(),
             batches: OpenBatches::default(),

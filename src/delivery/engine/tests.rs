@@ -8,6 +8,7 @@ mod health;
 mod ordering;
 mod pools;
 mod rejecting;
+mod room;
 mod tap;
 
 use std::net::SocketAddr;

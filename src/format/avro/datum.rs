@@ -45,6 +45,8 @@ pub(super) struct Datum {
     work: usize,
     max_work: usize,
     max_bytes: usize,
+    /// Bytes that a record may take, by the room that there is.
+    most: usize,
 }
 
 /// An open list or map.
@@ -99,7 +101,13 @@ impl Datum {
             work: 0,
             max_work: 0,
             max_bytes: 0,
+            most: usize::MAX,
         }
+    }
+
+    /// Bounds what is written for a record.
+    pub(super) const fn limit_to(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     /// Begins a datum for a message of this size at the end of `out`.
@@ -432,6 +440,10 @@ impl Datum {
     }
 
     fn check_size(&self, out: &[u8]) -> Result<(), Fault> {
-        if self.entries.written(out) > self.max_bytes { Err(Fault::AvroWork) } else { Ok(()) }
+        match self.entries.written(out) {
+            written if written > self.max_bytes => Err(Fault::AvroWork),
+            written if written > self.most => Err(Fault::TooLarge(self.most)),
+            _ => Ok(()),
+        }
     }
 }

@@ -45,6 +45,12 @@ impl Encoder {
         }
     }
 
+    /// Bounds what is written for a record.
+    pub(in crate::format) const fn limit_to(&mut self, bytes: usize) {
+        self.texts.limit_to(bytes);
+        self.top.datum.limit_to(bytes);
+    }
+
     /// Appends `record` to `out`.
     pub(in crate::format) fn encode(
         &mut self,
