@@ -144,9 +144,11 @@ impl Endpoint {
 
     /// Whether the queue has a place for a record of this source: one source leaves some to the others.
     pub fn has_room_for(&mut self, source: Option<Origin>) -> bool {
-        let waiting = source.map_or(0, |source| self.queue.len_of(source));
+        let entries = source.map_or(0, |source| self.queue.len_of(source) as u64);
+        // Entries may be dead.
+        let waiting = entries.min(self.queued.used());
         // First the share: to ask for room takes what another executor may need.
-        self.queued.has_share(waiting as u64, SHARE) && self.queued.has_room(1)
+        self.queued.has_share(waiting, SHARE) && self.queued.has_room(1)
     }
 
     /// Requests to begin a connection with. A peer that takes few per connection takes few on each of them; one that was
@@ -164,6 +166,14 @@ impl Endpoint {
     /// Drops dead entries from the front, where expired ones gather.
     pub fn drop_dead(&mut self, is_live: impl Fn(Key) -> bool) {
         self.queue.drop_dead(is_live);
+    }
+
+    /// Drops all dead entries, if there are more of them than `spare`: it takes as long as the queue is.
+    pub fn drop_all_dead(&mut self, spare: usize, is_live: impl Fn(Key) -> bool) {
+        let live = usize::try_from(self.queued.used()).unwrap_or(usize::MAX);
+        if self.queue.len() > live.saturating_add(spare) {
+            self.queue.drop_all_dead(is_live);
+        }
     }
 
     /// The connection leaves its stage, and has its place no longer.

@@ -37,6 +37,8 @@ pub struct FairQueue {
     turn: VecDeque<usize>,
     /// Lanes of nobody.
     spare: Vec<usize>,
+    /// In all of them.
+    entries: usize,
 }
 
 /// Sources of this executor and ghosts of others have tables of their own: they share one numbering here.
@@ -58,17 +60,25 @@ impl FairQueue {
         let lane = known.unwrap_or_else(|| self.open(source));
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.keys.push_back(key);
+            self.entries += 1;
         }
     }
 
     /// Puts an attempt before all others.
     pub fn push_front(&mut self, key: Key) {
         self.first.push_front(key);
+        self.entries += 1;
     }
 
     /// The next attempt. A source's turn is `turn` entries long, one at least: if sources are served one by one, each answer
     /// that many records have in common costs a write of acks for each of the sources.
     pub fn pop_front(&mut self, turn: usize) -> Option<Key> {
+        let key = self.take_next(turn)?;
+        self.entries -= 1;
+        Some(key)
+    }
+
+    fn take_next(&mut self, turn: usize) -> Option<Key> {
         if let Some(key) = self.first.pop_front() {
             return Some(key);
         }
@@ -95,6 +105,16 @@ impl FairQueue {
         }
     }
 
+    /// Entries, dead ones included.
+    pub const fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
     /// Entries of one source, retries aside.
     pub fn len_of(&self, source: Origin) -> usize {
         let lane = self.lane_of.get(number(source)).and_then(|lane| lane.checked_sub(1));
@@ -103,16 +123,26 @@ impl FairQueue {
 
     /// Drops dead entries from the front of each lane, where expired ones gather.
     pub fn drop_dead(&mut self, is_live: impl Fn(Key) -> bool) {
-        let drop_front = |keys: &mut VecDeque<Key>| {
+        self.drop_from_lanes(|keys| {
             while keys.front().is_some_and(|key| !is_live(*key)) {
                 keys.pop_front();
             }
-        };
-        drop_front(&mut self.first);
+        });
+    }
+
+    /// Drops dead entries wherever they stand.
+    pub fn drop_all_dead(&mut self, is_live: impl Fn(Key) -> bool) {
+        self.drop_from_lanes(|keys| keys.retain(|key| is_live(*key)));
+    }
+
+    fn drop_from_lanes(&mut self, drop: impl Fn(&mut VecDeque<Key>)) {
+        drop(&mut self.first);
+        self.entries = self.first.len();
         for list in [std::mem::take(&mut self.fresh), std::mem::take(&mut self.turn)] {
             for at in list {
                 let Some(lane) = self.lanes.get_mut(at) else { continue };
-                drop_front(&mut lane.keys);
+                drop(&mut lane.keys);
+                self.entries += lane.keys.len();
                 if lane.keys.is_empty() {
                     self.close(at);
                 } else {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
-use super::super::flight::{Origin, Stage};
+use super::super::flight::{Attempt, Origin, Stage};
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
@@ -20,6 +20,9 @@ const CONNECTING_AT_ONCE: usize = 16;
 /// A destination that some records do not go to, and that has not answered anything for so long, may have half of what can
 /// be in flight, no more. If it hangs, those other records would have to wait until its calls time out.
 const SILENCE: Duration = Duration::from_millis(250);
+
+/// Entries of a queue that may be dead, if they are not more than half of it.
+const DEAD_ENTRIES: usize = 1024;
 
 /// The share, in percent, of what can be in flight from which on [`SILENCE`] matters.
 const SILENT_SHARE_PERCENT: u64 = 50;
@@ -97,7 +100,25 @@ impl Engine {
         }
         self.seal_chunk();
         self.pump_touched(now);
+        let again = self.no_way(profile, source, now)?;
+        if again.why != Why::Full {
+            return Some(again);
+        }
+        // A source's part is counted with what is dead of it.
+        for index in self.destinations.get(again.destination).map_or(Vec::new(), |entry| entry.endpoints.clone()) {
+            let spare = self.endpoints.get(index).map_or(0, |entry| entry.queue.len() / 4);
+            self.drop_all_dead(index, spare);
+        }
         self.no_way(profile, source, now)
+    }
+
+    /// Drops what is dead in an endpoint's queue, if that is more than `spare`.
+    fn drop_all_dead(&mut self, index: usize, spare: usize) {
+        let attempts = &self.attempts;
+        if let Some(entry) = self.endpoints.get_mut(index) {
+            let is_here = |attempt: &Attempt| attempt.stage == Stage::Queued && attempt.endpoint == index;
+            entry.drop_all_dead(spare, |key| attempts.get(key).is_some_and(is_here));
+        }
     }
 
     /// Why a record cannot be sent: each of its destinations needs a usable URL with room, or none sees it. A dead one
@@ -201,6 +222,9 @@ impl Engine {
                 None => entry.queue.push_front(key),
             }
         }
+        // Where another destination refuses what this one is slow to take, dead entries gather.
+        let spare = (entry.queue.len() / 2).max(DEAD_ENTRIES);
+        self.drop_all_dead(endpoint, spare);
         self.touch(endpoint);
     }
 

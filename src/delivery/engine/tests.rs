@@ -7,6 +7,7 @@ mod handover;
 mod health;
 mod ordering;
 mod pools;
+mod queues;
 mod rejecting;
 mod room;
 mod tap;

@@ -1,0 +1,37 @@
+//! What waits for an endpoint, and what only looks as if it did.
+
+use super::*;
+
+/// Two destinations with one connection each, and queues of these numbers of records.
+fn queues(limits: [u32; 2]) -> Config {
+    let mut config = config(2);
+    for (destination, limit) in config.destinations.iter_mut().zip(limits) {
+        destination.max_connections_per_endpoint = 1;
+        destination.max_request_queued_per_endpoint = limit;
+    }
+    config
+}
+
+#[test]
+fn records_that_are_over_take_no_room_in_the_queue_of_a_destination_that_is_slow() {
+    let mut rig = Rig::new(&queues([10, 10]));
+    rig.another_source();
+    rig.send(1);
+    let connections = rig.connect();
+    // The second destination has one record, and answers nothing; the first one refuses each.
+    for number in 0..20_000u64 {
+        rig.answer(connections[0].connection, BUSY);
+        assert_eq!(rig.codes(), [11]);
+        assert_eq!(rig.engine.counters().requests, number + 2, "each is sent to the first one");
+        rig.send(1);
+        rig.write(connections[0].connection);
+    }
+    assert_eq!((rig.engine.counts().queued, rig.engine.counters().refused), (1, 0));
+    let kept = rig.engine.endpoints[1].queue.len();
+    assert!(kept < 5_000, "{kept} entries for one record");
+    rig.answer(connections[0].connection, OK);
+    rig.answer(connections[1].connection, OK);
+    rig.answer(connections[1].connection, OK);
+    assert_eq!(rig.codes(), [0], "the one that was not over is sent all the same");
+    rig.assert_empty();
+}
