@@ -91,8 +91,10 @@ pub struct Endpoint {
     pub url: String,
     /// Attempts that wait for a connection or stream; entries may be dead.
     pub queue: FairQueue,
-    /// Live entries of the queue, as a lease on `max-request-queued-per-endpoint`.
+    /// Live entries of the queue, and attempts that are held back from it, as a lease on `max-request-queued-per-endpoint`.
     pub queued: Lease,
+    /// Those that are held back.
+    pub held: u64,
     /// Attempts that connections have.
     pub in_flight: usize,
     /// Connections that may take another request.
@@ -139,14 +141,35 @@ pub struct Probing {
 impl Endpoint {
     /// Requests here that are not answered yet.
     pub fn load(&self) -> u64 {
-        self.queued.used() + self.in_flight as u64
+        self.waiting() + self.in_flight as u64
+    }
+
+    /// Live entries of the queue.
+    pub fn waiting(&self) -> u64 {
+        self.queued.used().saturating_sub(self.held)
+    }
+
+    /// Takes a place in the queue for an attempt that is held back from it. False if there is none.
+    pub fn hold_place(&mut self) -> bool {
+        let has_room = self.queued.has_room(1);
+        if has_room {
+            self.queued.charge(1);
+            self.held += 1;
+        }
+        has_room
+    }
+
+    /// An attempt that was held back is no longer.
+    pub fn give_held_place(&mut self) {
+        self.queued.release(1);
+        self.held = self.held.saturating_sub(1);
     }
 
     /// Whether the queue has a place for a record of this source: one source leaves some to the others.
     pub fn has_room_for(&mut self, source: Option<Origin>) -> bool {
         let entries = source.map_or(0, |source| self.queue.len_of(source) as u64);
         // Entries may be dead.
-        let waiting = entries.min(self.queued.used());
+        let waiting = entries.min(self.waiting());
         // First the share: to ask for room takes what another executor may need.
         self.queued.has_share(waiting, SHARE) && self.queued.has_room(1)
     }
@@ -170,7 +193,7 @@ impl Endpoint {
 
     /// Drops all dead entries, if there are more of them than `spare`: it takes as long as the queue is.
     pub fn drop_all_dead(&mut self, spare: usize, is_live: impl Fn(Key) -> bool) {
-        let live = usize::try_from(self.queued.used()).unwrap_or(usize::MAX);
+        let live = usize::try_from(self.waiting()).unwrap_or(usize::MAX);
         if self.queue.len() > live.saturating_add(spare) {
             self.queue.drop_all_dead(is_live);
         }
@@ -193,7 +216,7 @@ impl Endpoint {
 
     /// How many more connections what is queued could use, if each can take `streams`.
     pub fn useful(&self, streams: usize) -> usize {
-        let queued = usize::try_from(self.queued.used()).unwrap_or(usize::MAX);
+        let queued = usize::try_from(self.waiting()).unwrap_or(usize::MAX);
         queued.div_ceil(streams.max(1)).saturating_sub(self.connecting)
     }
 

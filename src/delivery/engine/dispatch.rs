@@ -39,11 +39,6 @@ impl NoWay {
     pub(super) fn unhealthy(destination: usize) -> NoWay {
         NoWay { destination, why: Why::Unhealthy }
     }
-
-    /// The queue of each healthy URL of this destination is full.
-    pub(super) fn full(destination: usize) -> NoWay {
-        NoWay { destination, why: Why::Full }
-    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -204,15 +199,20 @@ impl Engine {
         best.map(|(_, index)| index)
     }
 
-    /// Puts an attempt in an endpoint's queue; a retry goes to the front, since it is older than what waits there.
+    /// Puts an attempt in an endpoint's queue, where it has a place if it was held back; a retry goes to the front, since it is older than what waits there.
     pub(super) fn enqueue(&mut self, key: Key, endpoint: usize, retry: bool) {
         let (Some(attempt), Some(entry)) = (self.attempts.get_mut(key), self.endpoints.get_mut(endpoint)) else {
             return;
         };
+        if attempt.stage == Stage::Held {
+            // It has its place.
+            entry.held = entry.held.saturating_sub(1);
+        } else {
+            entry.queued.charge(1);
+        }
         attempt.endpoint = endpoint;
         attempt.stage = Stage::Queued;
         attempt.test = entry.breaker.sent();
-        entry.queued.charge(1);
         if retry {
             entry.queue.push_front(key);
         } else {

@@ -194,7 +194,7 @@ fn pool_of(endpoint: &Endpoint) -> PoolCounts {
         open: endpoint.open,
         draining: endpoint.draining,
         taken: endpoint.places.taken_by_all(),
-        queued: endpoint.queued.used(),
+        queued: endpoint.waiting(),
         in_flight: endpoint.in_flight,
     }
 }

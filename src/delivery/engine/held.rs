@@ -4,9 +4,10 @@
 //! - While an endpoint has no open connection, nobody knows whether it is there: a record for several destinations waits
 //!   until each of its endpoints has one, and is then sent to all of them.
 //!
-//! An attempt that is held stands in no queue. Its flight's deadline holds, and it is dropped with the first attempt that
+//! An attempt that is held stands in no queue, and has its place in that of its endpoint all the same. Its flight's deadline holds, and it is dropped with the first attempt that
 //! fails.
 
+use super::super::endpoint::Endpoint;
 use super::super::flight::Stage;
 use super::super::table::Key;
 use super::Engine;
@@ -15,13 +16,9 @@ use super::intake::more;
 use crate::time::Time;
 
 impl Engine {
-    /// Puts the held attempts of a flight in their endpoints' queues, or those of them that go first. `fresh`: none of them
-    /// was in a queue before, and each needs room there.
-    ///
-    /// # Errors
-    /// A destination that has none.
-    pub(super) fn send_off(&mut self, key: Key, fresh: bool) -> Result<(), NoWay> {
-        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return Ok(()) };
+    /// Puts the held attempts of a flight in their endpoints' queues, or those of them that go first.
+    pub(super) fn send_off(&mut self, key: Key) {
+        let Some(first) = self.flights.get(key).map(|flight| flight.first) else { return };
         let (mut held, mut cold, mut test) = (0_usize, 0_usize, None);
         for (key, attempt) in self.attempts_of(key).filter(|(_, attempt)| attempt.stage == Stage::Held) {
             let Some(endpoint) = self.endpoints.get(attempt.endpoint) else { continue };
@@ -39,18 +36,14 @@ impl Engine {
         let mut next = first;
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {
             next = attempt.sibling;
-            let (stage, index, destination) = (attempt.stage, attempt.endpoint, attempt.destination);
-            let Some(endpoint) = self.endpoints.get_mut(index).filter(|_| stage == Stage::Held) else { continue };
+            let (stage, index) = (attempt.stage, attempt.endpoint);
+            let Some(endpoint) = self.endpoints.get(index).filter(|_| stage == Stage::Held) else { continue };
             // Connections come first, for a test, too: what is sent nowhere is seen by nobody.
             let goes = if is_cold { endpoint.open == 0 } else { test.is_none_or(|test| test == key) };
-            if goes && fresh && !endpoint.queued.has_room(1) {
-                return Err(NoWay::full(destination));
-            }
             if goes {
                 self.enqueue(key, index, false);
             }
         }
-        Ok(())
     }
 
     /// What held the flight's attempts back is over. Each of their destinations needs a usable URL now, or none of them
@@ -65,14 +58,20 @@ impl Engine {
             if stage != Stage::Held || is_usable {
                 continue;
             }
-            match (self.choose_endpoint(destination, None, now), self.attempts.get_mut(key)) {
-                (Some(endpoint), Some(attempt)) => attempt.endpoint = endpoint,
+            let other = self.choose_endpoint(destination, None, now);
+            let mut has_place = |index: usize| self.endpoints.get_mut(index).is_some_and(Endpoint::hold_place);
+            match (other.filter(|index| has_place(*index)), self.attempts.get_mut(key)) {
+                (Some(other), Some(attempt)) => {
+                    attempt.endpoint = other;
+                    if let Some(entry) = self.endpoints.get_mut(endpoint) {
+                        entry.give_held_place();
+                    }
+                }
                 _ => no_way = Some(NoWay::unhealthy(destination)),
             }
         }
         let Some(no_way) = no_way else {
-            // It finds room everywhere: none of the attempts is fresh.
-            let _ = self.send_off(key, false);
+            self.send_off(key);
             return;
         };
         let records = self.flights.get(key).map_or(0, |flight| flight.len() as u64);
@@ -102,13 +101,13 @@ impl Engine {
         })
     }
 
-    /// Takes an attempt out of its queue, of which it is no longer an entry.
+    /// Takes an attempt out of its queue, of which it is no longer an entry; it keeps its place.
     fn hold_back(&mut self, key: Key) {
         let Some(attempt) = self.attempts.get_mut(key).filter(|attempt| attempt.stage == Stage::Queued) else { return };
         attempt.stage = Stage::Held;
         let test = std::mem::take(&mut attempt.test);
         let Some(endpoint) = self.endpoints.get_mut(attempt.endpoint) else { return };
-        endpoint.queued.release(1);
+        endpoint.held += 1;
         if test {
             endpoint.breaker.abandoned();
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::answer::{Answer, Cause};
+use super::super::endpoint::Endpoint;
 use super::super::flight::{Attempt, Flight, Member, Origin, Stage};
 use super::super::names::Kind;
 use super::super::ordering::Version;
@@ -431,7 +432,10 @@ impl Engine {
         let (mut pending, mut lacking) = (0, None);
         let wanted = positions.len();
         for position in positions.rev() {
-            let Some((destination, endpoint)) = self.choose(profile, position, now) else {
+            let chosen = self.choose(profile, position, now);
+            let has_place =
+                chosen.is_some_and(|(_, endpoint)| self.endpoints.get_mut(endpoint).is_some_and(Endpoint::hold_place));
+            let Some((destination, endpoint)) = chosen.filter(|_| has_place) else {
                 lacking = Some(position);
                 continue;
             };
@@ -457,6 +461,8 @@ impl Engine {
             if let Some(attempt_key) = self.attempts.insert(attempt) {
                 next = Some(attempt_key);
                 pending += 1;
+            } else if let Some(entry) = self.endpoints.get_mut(endpoint) {
+                entry.give_held_place();
             }
         }
         if let Some(flight) = self.flights.get_mut(flight_key) {
@@ -466,15 +472,13 @@ impl Engine {
         if self.tap.is_some() {
             self.tap_flies(flight_key);
         }
-        let sent_off = match pending < wanted || next.is_none() {
-            true => Err(self.no_way_at(profile, lacking.unwrap_or_default(), now)),
-            false => self.send_off(flight_key, true),
-        };
-        if let Err(no_way) = sent_off {
+        if pending < wanted || next.is_none() {
+            let no_way = self.no_way_at(profile, lacking.unwrap_or_default(), now);
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, Some(&no_way), now);
             return None;
         }
+        self.send_off(flight_key);
         next
     }
 

@@ -313,7 +313,7 @@ impl Engine {
             ..Counts::default()
         };
         for endpoint in &self.endpoints {
-            counts.queued += usize::try_from(endpoint.queued.used()).unwrap_or(usize::MAX);
+            counts.queued += usize::try_from(endpoint.waiting()).unwrap_or(usize::MAX);
             counts.loads += endpoint.in_flight;
         }
         self.connections.for_each(|key, _| counts.closing += usize::from(self.connection_is_over(key)));

@@ -326,7 +326,7 @@ impl Engine {
         let entry = self.endpoints.get_mut(endpoint);
         match (stage, entry) {
             (Stage::Done, _) => return None,
-            (Stage::Held, _) => {}
+            (Stage::Held, Some(entry)) => entry.give_held_place(),
             (Stage::Queued, Some(entry)) => {
                 entry.queued.release(1);
                 if was_test {

@@ -91,7 +91,7 @@ impl Engine {
     fn balance_places(&mut self, now: Time) {
         for index in 0..self.endpoints.len() {
             let Some(endpoint) = self.endpoints.get_mut(index) else { continue };
-            let has_waiting = endpoint.queued.used() > 0;
+            let has_waiting = endpoint.waiting() > 0;
             let give = endpoint.places.balance(has_waiting);
             let (open, above) = (endpoint.open, endpoint.places.above_share());
             match give {

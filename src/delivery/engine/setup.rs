@@ -162,6 +162,7 @@ fn delivery(
                 url: url.to_string(),
                 queue: FairQueue::default(),
                 queued: Lease::new(queue.clone()),
+                held: 0,
                 in_flight: 0,
                 ready: Vec::new(),
                 connecting: 0,

@@ -35,3 +35,46 @@ fn records_that_are_over_take_no_room_in_the_queue_of_a_destination_that_is_slow
     assert_eq!(rig.codes(), [0], "the one that was not over is sent all the same");
     rig.assert_empty();
 }
+
+#[test]
+fn records_that_wait_for_another_destination_have_their_place_in_the_queue_already() {
+    let mut rig = Rig::new(&queues([10, 100]));
+    rig.send(1);
+    let mut connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
+    connects.sort_by_key(|connect| connect.endpoint);
+    let [first, second] = [connects[0].connection, connects[1].connection];
+    let now = rig.now;
+    rig.engine.connection_opened(first, now);
+    rig.send(50);
+    assert_eq!(rig.engine.counters().requests, 0, "nothing is sent before both are there");
+    let taken = |rig: &Rig| rig.engine.endpoints.iter().map(|endpoint| endpoint.queued.used()).collect::<Vec<_>>();
+    assert_eq!(taken(&rig), [10, 10]);
+    assert_eq!(rig.engine.counters().refused, 41);
+    rig.engine.connection_opened(second, now);
+    assert_eq!((rig.engine.counters().requests, taken(&rig)), (2, vec![9, 9]));
+    for _ in 0..10 {
+        for connection in [first, second] {
+            rig.write(connection);
+            rig.answer(connection, OK);
+        }
+    }
+    let codes = rig.codes();
+    assert_eq!((&codes[..10], &codes[10..]), (&[0; 10][..], &[11; 41][..]));
+    rig.assert_empty();
+}
+
+#[test]
+fn a_record_that_is_over_while_it_waits_for_another_destination_gives_its_place_back() {
+    let mut rig = Rig::new(&queues([10, 100]));
+    rig.send(1);
+    let mut connects: Vec<Connect> = std::iter::from_fn(|| rig.engine.next_connect()).collect();
+    connects.sort_by_key(|connect| connect.endpoint);
+    let now = rig.now;
+    rig.engine.connection_opened(connects[0].connection, now);
+    rig.send(9);
+    rig.after(7_000);
+    rig.tick();
+    assert_eq!(rig.codes(), [11; 10]);
+    rig.assert_empty();
+    assert!(rig.engine.endpoints.iter().all(|endpoint| endpoint.queued.used() == 0));
+}
