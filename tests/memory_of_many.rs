@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use ringpost::config::model::{KeyFiles, Offer, ServiceTls};
 use ringpost::delivery::ordering::{Judgement, Ordering, Outcome, RecordId, Rule, Version, Waiter};
+use ringpost::delivery::source::ACKS_PER_TLS_WRITE;
 use ringpost::time::Time;
 use ringpost::tls::session::{HELD_BYTES, Phase, QUIET_BYTES, Session};
 use ringpost::tls::settings::{self, Outside};
@@ -230,6 +231,14 @@ fn a_tls_session_holds_no_more_than_the_documentation_says_whatever_its_peer_doe
     let (whole, last) = record.split_at(record.len() - 1);
     let ((), cut, _) = taken(|| session.receive(whole, |_| {}));
     println!("a record but for its last byte: {cut} bytes more");
+    // What is encrypted for a peer that does not read it, as `io::secured` has it, beside that record.
+    let mut output = Vec::new();
+    let ((), unread, at_once) = taken(|| {
+        session.write(&vec![0; ACKS_PER_TLS_WRITE * 30]);
+        session.transmit(&mut output);
+    });
+    println!("acks that are not read: {unread} bytes more, {at_once} at the peak");
+    assert!(output.len() > ACKS_PER_TLS_WRITE * 30);
     session.receive(last, |_| {});
     let burst: Vec<u8> = (0..256).flat_map(|_| peer.record(&vec![7; 16 << 10])).collect();
     let mut plain = 0;
@@ -244,4 +253,7 @@ fn a_tls_session_holds_no_more_than_the_documentation_says_whatever_its_peer_doe
     assert!(*most <= 2 * HELD_BYTES as i64, "{held:?}");
     assert!(idle <= 16 << 10, "{idle} bytes");
     assert!(idle + cut.max(peak) <= HELD_BYTES as i64, "{idle} bytes idle, {cut} and {peak} more");
+    // The acks in clear text are there while they are encrypted, and no longer.
+    assert!(idle + cut + unread <= HELD_BYTES as i64, "{idle} bytes idle, {cut} and {unread} more");
+    assert!(idle + cut + at_once + (ACKS_PER_TLS_WRITE * 30) as i64 <= 2 * HELD_BYTES as i64, "{at_once} bytes");
 }

@@ -12,6 +12,10 @@ use crate::wire::frame::Assembler;
 /// Acks that are encoded at a time; one write carries as many.
 const ACKS_PER_WRITE: usize = 2048;
 
+/// The same in TLS: a record of it has room for 546, and what waits for a peer that does not read is there once more,
+/// encrypted.
+pub const ACKS_PER_TLS_WRITE: usize = 512;
+
 /// What a connection without acks to write keeps for the next ones.
 const IDLE_ACK_BYTES: usize = 2048;
 
@@ -21,6 +25,13 @@ const FRAMES_OF_MEAN: u64 = 8;
 /// Records of one connection without a released code. Beyond it the connection is not read: rejected frames cost
 /// no budget, but each has a place here.
 pub const WINDOW_LIMIT: usize = 65_536;
+
+/// The same while frames are answered 18. Such a code waits for those before it, so that it is of no use to anybody any
+/// sooner when its frame is read sooner.
+pub const REJECTING_WINDOW_LIMIT: usize = 1024;
+
+/// Bytes of places and encoded acks that are not charged.
+const FREE_ACK_BYTES: usize = 4 << 10;
 
 /// Why a connection takes no more frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +73,8 @@ pub struct Source {
     pub frame_bytes: u64,
     /// Bytes charged to the budget for its partial frame.
     pub charged: u64,
+    /// Bytes charged for places in its window, and for encoded acks.
+    pub charged_acks: u64,
     /// A TLS record has come in part: nothing of it can be taken in.
     pub is_mid_record: bool,
     /// Since when the partial frame, or the partial TLS record, has had no new byte.
@@ -100,6 +113,7 @@ impl Source {
             has_kept: false,
             frame_bytes: 0,
             charged: 0,
+            charged_acks: 0,
             is_mid_record: false,
             partial_since: None,
             is_securing: false,
@@ -124,19 +138,15 @@ impl Source {
             self.acks.clear();
             self.answers.clear();
             self.written = 0;
-            for _ in 0..ACKS_PER_WRITE {
+            let most = if self.is_tls { ACKS_PER_TLS_WRITE } else { ACKS_PER_WRITE };
+            for _ in 0..most {
                 let Some(next) = self.window.release(now) else { break };
                 self.acks.extend_from_slice(&ack::encode(next.answer.code()));
                 self.answers.push(next.answer);
                 released(next);
             }
-            if self.acks.is_empty() && self.acks.capacity() > IDLE_ACK_BYTES {
-                // An idle connection keeps next to nothing.
-                self.acks = Vec::new();
-                self.answers = Vec::new();
-            }
             if self.acks.is_empty() {
-                self.window.trim();
+                self.trim();
             }
         }
         self.acks.get(self.written..).unwrap_or_default()
@@ -160,10 +170,32 @@ impl Source {
         self.frame_bytes = self.frame_bytes - self.frame_bytes / FRAMES_OF_MEAN + bytes as u64 / FRAMES_OF_MEAN;
     }
 
-    /// `bytes` of the output were written at `now`.
-    pub fn wrote(&mut self, bytes: usize) {
+    /// `bytes` of the output were written. As [`Source::acks_written`], before memory is given back.
+    pub fn wrote(&mut self, bytes: usize) -> usize {
         self.written = (self.written + bytes).min(self.acks.len());
         self.stuck_since = None;
+        let acks = self.acks_written();
+        // In TLS they wait for the socket in another place.
+        if self.written == self.acks.len() && (self.is_tls || self.window.is_empty()) {
+            self.trim();
+        }
+        acks
+    }
+
+    /// An idle connection keeps next to nothing.
+    fn trim(&mut self) {
+        if self.acks.capacity() > IDLE_ACK_BYTES {
+            self.acks = Vec::new();
+            self.answers = Vec::new();
+            self.written = 0;
+        }
+        self.window.trim();
+    }
+
+    /// Bytes to be charged for places in the window and encoded acks.
+    pub fn ack_bytes(&self) -> u64 {
+        (self.window.held_bytes() + self.acks.capacity() + self.answers.capacity()).saturating_sub(FREE_ACK_BYTES)
+            as u64
     }
 
     /// Nothing is left to answer or to write.

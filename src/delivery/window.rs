@@ -16,8 +16,8 @@ const PENDING: Answer = Answer::NONE;
 /// every 275 s, which nothing waits for: a peer that does not take its acks is not kept that long.
 const UNIT_NANOS: u64 = 64;
 
-/// Places that an empty window keeps memory for.
-const KEEP_PLACES: usize = 512;
+/// Bytes that an empty window keeps.
+const KEEP_BYTES: usize = 4 << 10;
 
 /// Codes of one connection's records, released in the order of arrival.
 ///
@@ -105,9 +105,15 @@ impl AckWindow {
         self.codes.iter().filter(|answer| answer.cause() == Cause::Taken).count() as u64
     }
 
+    /// Bytes on the heap, as many as there are when each of its places has its code.
+    pub fn held_bytes(&self) -> usize {
+        let of_times = self.known.capacity().max(self.codes.capacity()) * size_of::<u32>();
+        self.codes.capacity() + of_times + self.arrivals.capacity() * size_of::<(u32, Time)>()
+    }
+
     /// Gives memory back that an empty window does not need.
     pub fn trim(&mut self) {
-        if self.is_empty() && self.codes.capacity() > KEEP_PLACES {
+        if self.is_empty() && self.held_bytes() > KEEP_BYTES {
             *self = AckWindow { base: self.base, ..AckWindow::default() };
         }
     }

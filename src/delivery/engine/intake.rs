@@ -10,7 +10,7 @@ use super::super::flight::{Attempt, Flight, Member, Origin, Stage};
 use super::super::names::Kind;
 use super::super::ordering::Version;
 use super::super::rejects::RejectedLine;
-use super::super::source::{Phase, WINDOW_LIMIT};
+use super::super::source::Phase;
 use super::super::table::Key;
 use super::ordering::Place;
 use super::room::BodyLimit;
@@ -117,7 +117,8 @@ impl Engine {
                 assembler.keep(rest);
                 return End::NoRoom;
             }
-            if self.sources.get(key).is_none_or(|source| source.window.len() >= WINDOW_LIMIT) {
+            let limit = self.window_limit();
+            if self.sources.get(key).is_none_or(|source| source.window.len() >= limit) {
                 assembler.keep(rest);
                 return End::WindowFull;
             }
@@ -513,6 +514,8 @@ impl Engine {
         source.has_kept = matches!(end, End::NoRoom | End::WindowFull | End::LinkFull);
         let reserved = if wanted > RESERVE_ABOVE && source.charged >= wanted as u64 { wanted.max(held) } else { held };
         self.budget.recharge(&mut source.charged, reserved as u64);
+        let acks = source.ack_bytes();
+        self.budget.recharge(&mut source.charged_acks, acks);
         match (mid_frame, received > 0) {
             (true, true) => source.partial_since = Some(now),
             // The frames before it had been set aside: its time begins when they are gone.

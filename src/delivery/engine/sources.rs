@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::super::answer::{Answer, Cause};
 use super::super::budget::{CALM_SHARE, RECORD_OVERHEAD, SHARE};
 use super::super::flight::Origin;
-use super::super::source::{Phase, Source, WINDOW_LIMIT};
+use super::super::source::{Phase, REJECTING_WINDOW_LIMIT, Source, WINDOW_LIMIT};
 use super::super::table::Key;
 use super::intake::more;
 use super::{Engine, RESERVE_ABOVE, RESUME_AT_ONCE};
@@ -31,7 +31,8 @@ pub enum Input {
     Gone,
 }
 
-/// TLS handshakes of XDR connections in the process at a time, divided over its executors: each may hold 128 KiB.
+/// TLS handshakes of XDR connections in the process at a time, divided over its executors: each may hold 128 KiB, so that all
+/// of them hold 32 MiB, or 1 MiB for each executor if there are more than 32.
 const HANDSHAKES_AT_ONCE: usize = 256;
 
 /// The least of one executor: nodes that connect again after a restart come together.
@@ -142,11 +143,25 @@ impl Engine {
     /// `bytes` of the output were written.
     pub fn source_wrote(&mut self, key: Key, bytes: usize) {
         if let Some(source) = self.sources.get_mut(key) {
-            source.wrote(bytes);
+            let acks = source.wrote(bytes);
             if let Some(tap) = &mut self.tap {
-                tap.wrote(key, source.acks_written());
+                tap.wrote(key, acks);
             }
         }
+        self.charge_acks(key);
+    }
+
+    /// Charges what the acks of a source take, those that cannot be given yet as well.
+    pub(super) fn charge_acks(&mut self, key: Key) {
+        if let Some(source) = self.sources.get_mut(key) {
+            let bytes = source.ack_bytes();
+            self.budget.recharge(&mut source.charged_acks, bytes);
+        }
+    }
+
+    /// Records of a source without a released code beyond which it is not read.
+    pub(super) fn window_limit(&self) -> usize {
+        if self.rejecting { REJECTING_WINDOW_LIMIT } else { WINDOW_LIMIT }
     }
 
     /// The socket took no more of the output.
@@ -154,15 +169,17 @@ impl Engine {
         if let Some(source) = self.sources.get_mut(key) {
             source.stuck_since.get_or_insert(now);
         }
+        self.charge_acks(key);
     }
 
     /// What to do with the socket next.
     pub fn source_input(&mut self, key: Key, now: Time) -> Input {
+        let limit = self.window_limit();
         let Some(source) = self.sources.get_mut(key) else { return Input::Gone };
         if source.phase == Phase::Closing || self.drain_until.is_some() {
             return if source.is_flushed() { Input::Finish } else { Input::Wait };
         }
-        if source.paused || source.window.len() >= WINDOW_LIMIT || source.stuck_since.is_some() {
+        if source.paused || source.window.len() >= limit || source.stuck_since.is_some() {
             return Input::Wait;
         }
         if self.waits_for_link(key, now) {
@@ -326,6 +343,7 @@ impl Engine {
     pub fn source_closed(&mut self, key: Key) {
         let Some(mut source) = self.sources.remove(key) else { return };
         self.budget.recharge(&mut source.charged, 0);
+        self.budget.recharge(&mut source.charged_acks, 0);
         if self.grace == Some(key) {
             self.grace = None;
         }

@@ -11,6 +11,7 @@ mod queues;
 mod rejecting;
 mod room;
 mod tap;
+mod windows;
 
 use std::net::SocketAddr;
 
