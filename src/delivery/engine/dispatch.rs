@@ -100,7 +100,11 @@ impl Engine {
             return Some(again);
         }
         // A source's part is counted with what is dead of it.
-        for index in self.destinations.get(again.destination).map_or(Vec::new(), |entry| entry.endpoints.clone()) {
+        let endpoint_at =
+            |engine: &Engine, place| engine.destinations.get(again.destination)?.endpoints.get(place).copied();
+        let mut place = 0;
+        while let Some(index) = endpoint_at(self, place) {
+            place += 1;
             let spare = self.endpoints.get(index).map_or(0, |entry| entry.queue.len() / 4);
             self.drop_all_dead(index, spare);
         }
