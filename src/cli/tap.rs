@@ -162,7 +162,8 @@ impl Printer {
         let waiting = self.waiting.load(Ordering::Relaxed);
         if waiting > 0 && waiting + text.len() > WAITING_BYTES {
             self.left_out += 1;
-            return true;
+            // The thread that would have printed it may have ended with its output.
+            return !matches!(self.over.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         }
         self.put(text)
     }

@@ -67,6 +67,8 @@ pub struct Source {
     pub paused: bool,
     /// Since when bytes that were read have not been taken in for want of room, or since when it is not read.
     pub waiting_since: Option<Time>,
+    /// Room is what it has waited for since then, or for a part of that time.
+    pub wants_room: bool,
     /// Frames were set aside and can be taken in without reading.
     pub has_kept: bool,
     /// About how large its frames are, in bytes: the mean of the last ones.
@@ -110,6 +112,7 @@ impl Source {
             phase: Phase::Open,
             paused: false,
             waiting_since: None,
+            wants_room: false,
             has_kept: false,
             frame_bytes: 0,
             charged: 0,
@@ -125,6 +128,12 @@ impl Source {
             answers: Vec::new(),
             written: 0,
         }
+    }
+
+    /// All that was set aside is taken in, and it is read.
+    pub fn stop_waiting(&mut self) {
+        self.waiting_since = None;
+        self.wants_room = false;
     }
 
     /// A frame has come in part.

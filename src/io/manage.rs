@@ -38,7 +38,7 @@ use crate::delivery::tap::MOST_TAPS;
 use crate::logging::{LogGuard, LogLevels, LostLines, RateLimit, more};
 use crate::tls::{Expiry, Materials};
 
-mod places;
+pub(super) mod places;
 
 use places::{MOST_CONNECTIONS, MOST_OF_ONE_PEER, Place, Places, Room};
 
@@ -364,10 +364,12 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr, site: 
             // Requests that came together are answered in turn with those of other connections.
             tokio::task::yield_now().await;
             let answer = site.answer(request, peer).await;
-            if let Some(asked) = &answer.tap {
-                lives.set(lives.get().max(Instant::now() + asked.time));
+            let asked = answer.tap.as_ref().map(|asked| asked.time);
+            let response = site.hyper_response(answer, peer, &place);
+            if let (Some(time), Either::Right(_)) = (asked, response.body()) {
+                lives.set(lives.get().max(Instant::now() + time));
             }
-            Ok::<_, Infallible>(site.hyper_response(answer, peer, &place))
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -391,12 +393,12 @@ impl Site {
         &self,
         answer: Response,
         peer: IpAddr,
-        place: &Place,
+        place: &Rc<Place>,
     ) -> hyper::Response<Either<Full<Bytes>, tap::Stream>> {
         let Some(asked) = &answer.tap else { return whole(answer) };
         match self.sight.taps.begin(asked, Arc::clone(&self.sight.listening)) {
-            Some(stream) => {
-                place.taps();
+            Some(mut stream) => {
+                stream.stands_at(Rc::clone(place));
                 tracing::info!(target: "server", "{peer} taps records on the manage port");
                 with_head(&answer, Either::Right(stream))
             }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +18,7 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep};
 
 use super::figures::try_lock;
+use super::manage::places::Place;
 use crate::admin::tap::Asked;
 use crate::delivery::engine::Engine;
 use crate::delivery::tap::{Event, Filter, MOST_TAPS, QUEUE, QUEUE_BYTES};
@@ -125,6 +127,7 @@ impl Hub {
             shown: 0,
             missed: 0,
             is_over: false,
+            place: None,
         })
     }
 
@@ -191,16 +194,27 @@ pub struct Stream {
     shown: u64,
     missed: u64,
     is_over: bool,
+    /// Of its connection.
+    place: Option<Rc<Place>>,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            place.tapped();
+        }
         self.hub.taps().retain(|tap| tap.id != self.tap.id);
         self.hub.0.changes.fetch_add(1, Ordering::Release);
     }
 }
 
 impl Stream {
+    /// Its connection is not ended for another one while it lasts.
+    pub fn stands_at(&mut self, place: Rc<Place>) {
+        place.taps();
+        self.place = Some(place);
+    }
+
     fn take_lines(&mut self) {
         for inbox in &self.tap.inboxes {
             let (lines, missed) = inbox.lock().unwrap_or_else(PoisonError::into_inner).empty();

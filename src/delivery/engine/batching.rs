@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::super::answer::{Answer, Cause};
 use super::super::batch::{NewRecord, OpenBatch};
 use super::super::bodies;
 use super::super::flight::{Batch, Flight, Member, Stage};
@@ -105,12 +106,12 @@ impl Engine {
 
     /// The same for one of its records.
     pub(super) fn drop_member(&mut self, member: &Member) {
-        self.drop_member_as(member, Outcome::Failed);
+        self.drop_member_as(member, ack::TEMPORARY.into(), Outcome::Failed);
     }
 
     /// The same, where some destination may have taken it.
-    fn drop_member_as(&mut self, member: &Member, outcome: Outcome) {
-        self.answer(member.source, member.number, ack::TEMPORARY);
+    fn drop_member_as(&mut self, member: &Member, answer: Answer, outcome: Outcome) {
+        self.answer(member.source, member.number, answer);
         if let Some(tap) = &mut self.tap {
             tap.flies((member.source, member.number), false);
         }
@@ -232,6 +233,20 @@ impl Engine {
         }
     }
 
+    /// A record of a batch that is taken apart is not sent on its own.
+    fn leave_apart(&mut self, flight: &Flight, member: &Member, is_late: bool, why: &str) {
+        if flight.taken || flight.unknown {
+            self.count_duplicate(flight.taken);
+        }
+        if let Some(tap) = &mut self.tap {
+            let note = format!("it was not sent on its own after its batch was refused: {why}");
+            tap.note_of((member.source, member.number), &note);
+        }
+        let outcome = if flight.taken { Outcome::Partly } else { Outcome::Failed };
+        let cause = if is_late { Cause::Late } else { Cause::Other };
+        self.drop_member_as(member, Answer::new(ack::TEMPORARY, cause), outcome);
+    }
+
     /// A destination will never take a batch, which says nothing about a single record of it: each is sent again on its
     /// own, to the destinations that refused the batch. The others have taken it; or they refused what is one record by
     /// now on its own, since the others' connections had gone, and that stands.
@@ -259,17 +274,14 @@ impl Engine {
         for (at, member) in flight.members().enumerate() {
             let is_late = member.arrived + self.limits.record_deadline <= now;
             let size = framing.room() + batch.record(at, &framing).len();
-            if is_late || !self.source_takes_answers(member.source) || !self.budget.has_bytes(size as u64) {
-                if flight.taken || flight.unknown {
-                    self.count_duplicate(flight.taken);
-                }
-                let outcome = if flight.taken { Outcome::Partly } else { Outcome::Failed };
-                if let Some(tap) = &mut self.tap {
-                    let why = if is_late { "limits.record-deadline passed" } else { "there was no room" };
-                    let note = format!("it was not sent on its own after its batch was refused: {why}");
-                    tap.note_of((member.source, member.number), &note);
-                }
-                self.drop_member_as(member, outcome);
+            let left = match (is_late, self.source_takes_answers(member.source), self.budget.has_bytes(size as u64)) {
+                (true, ..) => Some("limits.record-deadline passed"),
+                (_, false, _) => Some("its connection takes no answers any more"),
+                (.., false) => Some("there was no room"),
+                _ => None,
+            };
+            if let Some(why) = left {
+                self.leave_apart(&flight, member, is_late, why);
                 continue;
             }
             let rebuilt = rebuild(&framing, batch, &[at]);

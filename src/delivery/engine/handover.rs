@@ -1,6 +1,6 @@
 //! Records of other executors, and records for them; see [`super::super::handover`].
 
-use super::super::answer::Cause;
+use super::super::answer::{Answer, Cause};
 use super::super::flight::Origin;
 use super::super::handover::{Parcel, Taken};
 use super::super::table::Key;
@@ -124,11 +124,11 @@ impl Engine {
         let message = bytes.get(taken.message.clone()).unwrap_or_default();
         let verdict = if !self.source_takes_answers(origin) {
             self.counters.orphaned += 1;
-            self.leave_unseen(origin, Some(message), (ack::TEMPORARY, "its connection has gone"), at)
+            self.leave_unseen(origin, Some(message), (ack::TEMPORARY.into(), "its connection has gone"), at)
         } else if taken.arrived + self.limits.record_deadline <= now {
-            // Its own executor has answered it by now.
+            // Whichever answer is first counts it.
             let why = "limits.record-deadline passed before the executor of its record had room for it";
-            self.leave_unseen(origin, Some(message), (ack::TEMPORARY, why), at)
+            self.leave_unseen(origin, Some(message), (Answer::new(ack::TEMPORARY, Cause::Late), why), at)
         } else if self.rejecting {
             self.leave_unseen(origin, Some(message), NO_ROOM, at)
         } else {

@@ -61,7 +61,8 @@ pub(super) enum Verdict {
 }
 
 /// The code of a frame that there is no room for, and what a tap says of it.
-pub(super) const NO_ROOM: (u8, &str) = (ack::OVERLOAD, "answered 18 without being looked at: there is no room");
+pub(super) const NO_ROOM: (Answer, &str) =
+    (Answer::new(ack::OVERLOAD, Cause::Other), "answered 18 without being looked at: there is no room");
 
 impl Engine {
     /// The source's socket gave `bytes`; none to go on with frames that were set aside.
@@ -75,7 +76,7 @@ impl Engine {
         if !bytes.is_empty() {
             source.received_any = true;
             // All that was set aside has been taken in: what waits from here on came with this read.
-            source.waiting_since = None;
+            source.stop_waiting();
         }
         // Frames that had to wait are as old as the read that brought them.
         let arrived = source.waiting_since.filter(|_| source.has_kept).unwrap_or(now.monotonic);
@@ -275,7 +276,7 @@ impl Engine {
         if let Some(why) = self.find_no_way(kind.profile, Some(origin), now.monotonic) {
             self.counters.refused += 1;
             self.count_refused(why.destination, 1);
-            if self.tap.is_some() {
+            if self.tap.as_ref().is_some_and(|tap| tap.has_current()) {
                 self.tap_note(&self.explain(&why));
             }
             if let Some(left_out) = self.limited.refused.allow(now.monotonic) {
@@ -475,6 +476,9 @@ impl Engine {
         }
         if pending < wanted || next.is_none() {
             let no_way = self.no_way_at(profile, lacking.unwrap_or_default(), now);
+            let records = self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
+            self.counters.refused += records;
+            self.count_refused(no_way.destination, records);
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, Some(&no_way), now);
             return None;
@@ -523,7 +527,7 @@ impl Engine {
             (false, _) => source.partial_since = None,
         }
         match end {
-            End::UsedUp => source.waiting_since = None,
+            End::UsedUp => source.stop_waiting(),
             // What was set aside keeps the time of its read.
             End::WindowFull | End::LinkFull => _ = source.waiting_since.get_or_insert(now),
             End::NoRoom => self.pause(key, now),

@@ -235,6 +235,8 @@ pub struct Engine {
     rejecting: bool,
     /// When what is in flight is given up; set by [`Engine::drain`].
     drain_until: Option<Time>,
+    /// The drain is over: nothing more is sent, for whomever.
+    gave_up: bool,
 
     /// Both clocks at the last read from a source.
     clock: Now,

@@ -19,6 +19,7 @@ use super::super::places::share;
 use super::super::table::Key;
 use super::Engine;
 use super::intake::{Accepted, Verdict, more};
+use super::timers::OVER;
 use crate::config::model::Routing;
 use crate::policy::table::{Profile, ProfileId, ProfileTable};
 use crate::record::{ChangeRecord, Operation};
@@ -351,6 +352,10 @@ impl Engine {
         let member = Member { slot: Some(slot), ..member };
         if !self.source_takes_answers(member.source) {
             self.counters.orphaned += 1;
+            if let Some(tap) = &mut self.tap {
+                let why = if self.gave_up { OVER } else { "its connection takes no answers any more" };
+                tap.note_of((member.source, member.number), why);
+            }
             return self.drop_member(&member);
         }
         if let Some(rule) = self.rules.of(profile) {

@@ -38,10 +38,10 @@ impl Engine {
     /// The same for a record that came in here. Whether its source will be told.
     pub(super) fn answer_source(&mut self, source: Key, number: u64, answer: Answer) -> bool {
         let now = self.recorder.moment();
-        self.counters.deadlines += u64::from(answer.cause() == Cause::Late);
         let mut is_first = false;
         if let Some(entry) = self.sources.get_mut(source) {
             is_first = entry.window.complete(number, answer, now);
+            self.counters.deadlines += u64::from(is_first && answer.cause() == Cause::Late);
             if is_first && entry.window.is_ready() {
                 self.wake_source(source);
             }
@@ -89,7 +89,7 @@ impl Engine {
                 self.counters.requests_failed += 1;
                 self.note_trouble(endpoint, trouble::Cause::Failed(kind), now);
                 // A test that breaks off answers its question, too: without a pause each further record would be a test.
-                if is_test && self.endpoints.get(endpoint).is_some_and(|entry| entry.breaker.is_closed()) {
+                if is_test && self.endpoints.get(endpoint).is_some_and(|entry| entry.breaker.is_tested()) {
                     self.endpoint_failed(endpoint, true, &kind, now);
                 }
                 match processed {

@@ -272,6 +272,7 @@ impl Engine {
             grace: None,
             rejecting: false,
             drain_until: None,
+            gave_up: false,
             clock: Now { monotonic: Time::ZERO, unix_ms: 0 },
             pools_due: Time::ZERO,
             spread: spread(shared.seed, index),

@@ -199,7 +199,7 @@ impl Engine {
                     self.budget.recharge(&mut source.charged, whole);
                 }
                 if go_on == Input::Read {
-                    source.waiting_since = None;
+                    source.stop_waiting();
                 }
             }
             return go_on;
@@ -271,10 +271,8 @@ impl Engine {
 
     pub(super) fn pause(&mut self, key: Key, now: Time) {
         let Some(source) = self.sources.get_mut(key) else { return };
-        if source.waiting_since.is_none() {
-            source.waiting_since = Some(now);
-            self.counters.pauses += 1;
-        }
+        source.waiting_since.get_or_insert(now);
+        self.counters.pauses += u64::from(!std::mem::replace(&mut source.wants_room, true));
         if !source.paused {
             source.paused = true;
             self.paused.push_back(key);
@@ -362,7 +360,7 @@ impl Engine {
     pub(super) fn source_takes_answers(&self, source: Origin) -> bool {
         match source {
             Origin::Source(key) => self.sources.get(key).is_some_and(|source| source.phase == Phase::Open),
-            Origin::Ghost(key) => self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
+            Origin::Ghost(key) => !self.gave_up && self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
         }
     }
 }

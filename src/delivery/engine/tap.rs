@@ -3,6 +3,7 @@
 //! Without a tap each place that tells something looks at one pointer of this engine, and that is all. With one, nothing
 //! that the engine decides depends on it.
 
+use super::super::answer::Answer;
 use super::super::flight::{Attempt, Flight, Origin, Stage};
 use super::super::table::Key;
 use super::super::tap::{Arrival, Candidate, Event, Filter, Sent, TEXT_BYTES, Taps, Way, Word};
@@ -92,15 +93,15 @@ impl Engine {
         &mut self,
         origin: Origin,
         message: Option<&[u8]>,
-        (code, why): (u8, &'static str),
+        (answer, why): (Answer, &'static str),
         now: Now,
     ) -> Verdict {
         if self.tap.is_none() {
-            return Verdict::Answer(code.into());
+            return Verdict::Answer(answer);
         }
         self.guarded(origin, now.monotonic, |engine| {
             engine.tap_unseen(origin, message, why, now);
-            Verdict::Answer(code.into())
+            Verdict::Answer(answer)
         })
     }
 

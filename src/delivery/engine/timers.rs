@@ -27,7 +27,10 @@ const LATE: &str = "no answer within call-timeout";
 /// The same for a record's deadline.
 pub(super) const TOO_LATE: &str = "no answer within limits.record-deadline";
 
-/// What became of a request when the drain was over.
+/// What became of a record when the drain was over.
+pub(super) const OVER: &str = "limits.drain passed";
+
+/// The same for a request.
 const DRAINED: &str = "not answered within limits.drain";
 
 /// The shortest time between two ticks: batches that are to be closed earlier wait for this.
@@ -329,6 +332,7 @@ impl Engine {
 
     /// The drain took too long: what is left is answered 11, and what was not sent never is.
     fn give_up(&mut self, now: Time) {
+        self.gave_up = true;
         for key in self.sources.keys() {
             if let Some(source) = self.sources.get_mut(key)
                 && source.phase == Phase::Open
@@ -351,6 +355,9 @@ impl Engine {
 
     /// Ends a record and its requests; that says nothing about their URLs.
     fn abandon(&mut self, flight: Key, now: Time) {
+        if let (Some(tap), Some(entry)) = (&mut self.tap, self.flights.get(flight)) {
+            entry.members().for_each(|member| tap.note_of((member.source, member.number), OVER));
+        }
         self.answer_flight(flight, ack::TEMPORARY, now);
         let mut next = self.flights.get(flight).and_then(|flight| flight.first);
         while let Some((key, attempt)) = next.and_then(|key| Some((key, self.attempts.get(key)?))) {

@@ -103,14 +103,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// A whole head has come. A tap that it may have been before is over.
+    /// A whole head has come.
     pub fn asked(&self) {
-        self.places.with(self.id, |held, used| (held.used, held.is_tap) = (used, false));
+        self.places.with(self.id, |held, used| held.used = used);
     }
 
     /// Its answer is a tap, which is not ended for others: there are few, for few.
     pub fn taps(&self) {
         self.places.with(self.id, |held, _| held.is_tap = true);
+    }
+
+    /// The tap is over.
+    pub fn tapped(&self) {
+        self.places.with(self.id, |held, used| (held.used, held.is_tap) = (used, false));
     }
 
     /// Ends when another connection got the place.
@@ -182,8 +187,8 @@ mod tests {
             assert!(is_lost(oldest) && !is_lost(&single) && !is_lost(&newest));
             std::mem::forget(newest);
         }
-        single.asked();
-        assert!(!single.places.0.borrow().held.iter().any(|held| held.is_tap), "over with the next request");
+        single.tapped();
+        assert!(!single.places.0.borrow().held.iter().any(|held| held.is_tap), "it is over");
     }
 
     #[test]

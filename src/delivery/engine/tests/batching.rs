@@ -450,3 +450,36 @@ fn send_in_set(rig: &mut Rig, set: &str) {
     let frame = Generator::new(&spec).unwrap().frame(0);
     rig.engine.source_receive(rig.source, &frame, Now { monotonic: rig.now, unix_ms: 0 });
 }
+
+#[test]
+fn records_without_room_after_their_batch_was_taken_apart_count_as_refused() {
+    let mut config = batching(5);
+    config.destinations[0].permanent.insert(422);
+    config.destinations[0].max_request_queued_per_endpoint = 2;
+    let mut rig = Rig::new(&config);
+    let mut open = Vec::new();
+    rig.send(5);
+    let sent = requests(&mut rig, &mut open);
+    rig.answer(sent[0].0, REFUSED);
+    let more = requests(&mut rig, &mut open);
+    for (connection, ..) in &more {
+        rig.answer(*connection, OK);
+    }
+    assert_eq!(rig.codes(), [0, 0, 11, 11, 11]);
+    assert_eq!(rig.engine.counters().refused, 3);
+}
+
+#[test]
+fn records_that_are_late_when_their_batch_is_refused_count_as_expired() {
+    let mut config = batching(2);
+    config.destinations[0].permanent.insert(422);
+    config.destinations[0].call_timeout = Duration::from_secs(20);
+    let mut rig = Rig::new(&config);
+    let mut open = Vec::new();
+    rig.send(2);
+    let sent = requests(&mut rig, &mut open);
+    rig.after(7_000);
+    rig.answer(sent[0].0, REFUSED);
+    assert_eq!(rig.codes(), [11, 11]);
+    assert_eq!(rig.engine.counters().deadlines, 2);
+}

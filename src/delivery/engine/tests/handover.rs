@@ -73,7 +73,7 @@ fn bytes_that_the_owner_has_not_looked_at_are_bounded() {
 }
 
 /// Carries parcels until there are none.
-fn exchange(one: &mut Rig, two: &mut Rig) {
+pub(super) fn exchange(one: &mut Rig, two: &mut Rig) {
     loop {
         let there: Vec<_> = std::iter::from_fn(|| one.engine.next_parcel()).collect();
         let back: Vec<_> = std::iter::from_fn(|| two.engine.next_parcel()).collect();
@@ -143,4 +143,43 @@ fn a_code_that_comes_back_after_the_deadline_tells_of_a_duplicate() {
     exchange(&mut one, &mut two);
     assert_eq!(one.codes().last(), Some(&11));
     assert_eq!(both(&one, &two, |it| it.duplicates), 1);
+}
+
+/// The owner's drain is over, and that of the executor whose records it has a few milliseconds later.
+#[test]
+fn after_the_limit_of_a_drain_no_record_of_another_executor_is_sent() {
+    let (mut one, mut two) = pair(100);
+    hand_over_one(&mut one, &mut two);
+    let before = two.engine.counters().requests;
+    // More of the same kind wait in the owner's queue of parcels.
+    let handed = one.engine.counters().handed_over;
+    while one.engine.counters().handed_over < handed + 3 {
+        one.send(1);
+    }
+    let now = two.now;
+    two.engine.limits.drain = Duration::from_secs(1);
+    two.engine.drain(now);
+    two.now = two.engine.drain_until().unwrap();
+    one.now = two.now;
+    two.tick();
+    exchange(&mut one, &mut two);
+    two.connect();
+    assert_eq!(two.engine.counters().requests, before, "what was not sent never is");
+}
+
+#[test]
+fn a_late_record_that_its_owner_never_looked_at_counts_as_expired_once() {
+    let (mut one, mut two) = pair(100);
+    while one.engine.counters().handed_over == 0 {
+        one.send(1);
+    }
+    one.after(7_000);
+    two.after(7_000);
+    exchange(&mut one, &mut two);
+    one.tick();
+    two.tick();
+    exchange(&mut one, &mut two);
+    let sent = one.sent;
+    assert_eq!(one.codes(), vec![11; sent as usize]);
+    assert_eq!(both(&one, &two, |it| it.deadlines), sent);
 }

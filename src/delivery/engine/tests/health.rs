@@ -596,3 +596,22 @@ fn a_test_that_breaks_off_leaves_the_url_alone_for_longer() {
         assert_eq!(requests(&mut rig), [], "and not another test");
     }
 }
+
+#[test]
+fn a_test_whose_connection_closes_without_a_word_lengthens_the_pause_once() {
+    let mut rig = Rig::new(&config(1));
+    break_url(&mut rig, 0);
+    for pause in [1_000, 2_000, 4_000, 5_000] {
+        rig.after(pause - 1);
+        rig.send(1);
+        assert_eq!(rig.codes(), [11], "refused before {pause}");
+        rig.after(1);
+        rig.send(1);
+        let sent = requests(&mut rig);
+        assert_eq!(sent.len(), 1, "tested after {pause}");
+        rig.engine.connection_ended(sent[0].1, rig.now);
+        rig.engine.connection_closed(sent[0].1, rig.now);
+        rig.tick();
+        assert_eq!(rig.codes(), [11]);
+    }
+}

@@ -454,3 +454,26 @@ fn a_record_without_a_last_update_time_goes_as_it_is() {
     assert_eq!((rig.engine.counters().unordered, rig.engine.counters().requests), (2, 2));
     rig.assert_ordered(0);
 }
+
+#[test]
+fn at_the_limit_of_a_drain_the_next_version_of_another_executors_record_is_not_sent() {
+    let (mut one, mut two) = super::handover::pair(100);
+    let mut key = 0;
+    while one.engine.counters().handed_over == 0 {
+        key += 1;
+        one.version(key, 5);
+    }
+    one.version(key, 6);
+    super::handover::exchange(&mut one, &mut two);
+    let mut known = Vec::new();
+    let sent = two.requests(&mut known);
+    assert_eq!(luts(&sent), [[5]]);
+    two.engine.limits.drain = Duration::from_secs(1);
+    let now = two.now;
+    two.engine.drain(now);
+    two.now = two.engine.drain_until().unwrap();
+    one.now = two.now;
+    two.tick();
+    let more = two.requests(&mut known);
+    assert_eq!(luts(&more), Vec::<Vec<u64>>::new());
+}
