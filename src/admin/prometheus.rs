@@ -157,6 +157,12 @@ fn own(page: &mut Page, view: &View) {
     );
     page.sample(&[], view.not_allowed as f64);
     page.family(
+        "ringpost_connections_too_many_total",
+        Kind::Counter,
+        "XDR connections that were closed as they came, since 16,384 were open.",
+    );
+    page.sample(&[], view.too_many as f64);
+    page.family(
         "ringpost_log_lines_lost_total",
         Kind::Counter,
         "Log lines that were lost: they came too fast (queue), or the file did not take them (file).",

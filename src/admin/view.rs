@@ -155,6 +155,8 @@ pub struct View {
     pub is_listening: bool,
     /// Connections that `service.allowed-networks` turned away.
     pub not_allowed: u64,
+    /// XDR connections that were closed as they came, since there were too many.
+    pub too_many: u64,
     /// Log lines that were lost: since they came faster than they can be written, and since the file did not take them.
     pub lost_lines: [u64; 2],
     /// From a record's last update to its arrival, of the slowest records of the last seconds but a hundredth; `None`: none
@@ -241,6 +243,7 @@ pub mod example {
             is_alive: true,
             is_listening: true,
             not_allowed: 4,
+            too_many: 3,
             lost_lines: [6, 2],
             lag: Some(Duration::from_micros(2_500)),
         }

@@ -19,6 +19,10 @@ use crate::logging::{RateLimit, more};
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
 
+/// XDR connections of the process at a time. Each takes some KiB that nothing else bounds; a hundred nodes open some hundred
+/// each at most.
+pub const MOST_SOURCES: usize = 16_384;
+
 /// Pause after an accept that failed for want of descriptors or memory: trying at once would only burn the core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -90,17 +94,41 @@ pub struct Placement {
     allowed: Vec<IpNet>,
     /// Connections from elsewhere, closed at once.
     not_allowed: AtomicU64,
+    /// Connections beyond [`MOST_SOURCES`], closed at once.
+    too_many: AtomicU64,
 }
 
 impl Placement {
     /// Over these executors.
     pub fn new(places: Vec<Place>, keepalive: Duration, allowed: Vec<IpNet>) -> Placement {
-        Placement { places, turn: Mutex::new(0), keepalive, allowed, not_allowed: AtomicU64::new(0) }
+        Placement {
+            places,
+            turn: Mutex::new(0),
+            keepalive,
+            allowed,
+            not_allowed: AtomicU64::new(0),
+            too_many: AtomicU64::new(0),
+        }
     }
 
     /// Connections that were closed at accept, since `service.allowed-networks` does not name their network.
     pub fn not_allowed(&self) -> u64 {
         self.not_allowed.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed at accept, since there were [`MOST_SOURCES`] already.
+    pub fn too_many(&self) -> u64 {
+        self.too_many.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more connection is taken; counted if not.
+    fn has_room(&self) -> bool {
+        let open: usize = self.places.iter().map(|place| place.load.load(Ordering::Relaxed)).sum();
+        let has_room = open < MOST_SOURCES;
+        if !has_room {
+            self.too_many.fetch_add(1, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// Whether connections from `peer` are taken; counted if not.
@@ -192,6 +220,10 @@ impl Drop for Acceptor {
     }
 }
 
+/// For the log.
+const TOO_MANY: &str =
+    "16384 XDR connections are open already; if these peers are not your nodes, see service.allowed-networks";
+
 fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
     let clock = Clock::start();
@@ -204,11 +236,17 @@ fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placeme
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                if placement.allows(peer.ip()) {
-                    placement.hand_over(stream, peer, speaks);
-                } else if let Some(left_out) = refused.allow(clock.monotonic()) {
-                    tracing::warn!(target: "server",
-                        "{peer}: connection closed: service.allowed-networks does not name its network{}", more(left_out));
+                let is_allowed = placement.allows(peer.ip());
+                let why = match (is_allowed, is_allowed && placement.has_room()) {
+                    (true, true) => {
+                        placement.hand_over(stream, peer, speaks);
+                        continue;
+                    }
+                    (false, _) => "service.allowed-networks does not name its network",
+                    (true, false) => TOO_MANY,
+                };
+                if let Some(left_out) = refused.allow(clock.monotonic()) {
+                    tracing::warn!(target: "server", "{peer}: connection closed: {why}{}", more(left_out));
                 }
             }
             Err(error)
@@ -262,5 +300,17 @@ mod tests {
         drop(placement);
         assert_eq!(busy.join().unwrap(), BURST);
         assert_eq!(load.load(Ordering::Relaxed), BURST);
+    }
+
+    #[test]
+    fn connections_are_bounded_in_number_and_those_beyond_are_counted() {
+        let places = [MOST_SOURCES / 2, MOST_SOURCES / 2 - 1]
+            .map(|open| Place { control: Control::pair().unwrap().0, load: Arc::new(AtomicUsize::new(open)) });
+        let placement = Placement::new(places.into(), Duration::from_secs(60), Vec::new());
+        assert!(placement.has_room());
+        placement.choose().unwrap();
+        assert!(!placement.has_room());
+        assert_eq!((placement.too_many(), placement.not_allowed()), (1, 0));
+        assert!(TOO_MANY.starts_with(&MOST_SOURCES.to_string()));
     }
 }

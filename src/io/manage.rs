@@ -215,6 +215,7 @@ impl Site {
             process: self.sampler.borrow().read(),
             uptime: Duration::from_nanos(now.monotonic.as_nanos()),
             not_allowed: self.sight.placement.not_allowed(),
+            too_many: self.sight.placement.too_many(),
             lost_lines: [self.lost.dropped(), self.lost.refused()],
             lag: (lag.count > 0).then(|| Duration::from_nanos(lag.p99)),
             certificates: self.certificates(),

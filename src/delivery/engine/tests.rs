@@ -6,6 +6,7 @@ mod figures;
 mod handover;
 mod health;
 mod ordering;
+mod pauses;
 mod pools;
 mod queues;
 mod rejecting;
