@@ -12,7 +12,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use ringpost_load::sink::Behaviour;
+use ringpost_load::record::RecordSpec;
+use ringpost_load::sink::{Behaviour, SinkHandle};
+use ringpost_load::source::SourceConfig;
 use support::manage::{BASE, ask, series, with_manage};
 use support::*;
 
@@ -53,13 +55,19 @@ impl Drop for Hold {
     }
 }
 
+/// Lets both executors work, and so sleep in between: when the first one of a process does, the runtime sets something up once,
+/// and the others wait for that.
+fn warm_up(connector: &Process, sink: &SinkHandle) {
+    oracle::watched(source(connector.addr(), 4, 400), &[sink]).finish(&[sink]);
+}
+
 #[test]
 fn an_executor_that_stands_still_is_seen_and_counted_and_delays_nobody_who_asks() {
     let sink = sink(Behaviour::default());
     let settings = Settings::to("HTTP_2", &[sink.addr()]).executors(2).executor("heartbeat-limit: 60s");
     let (settings, manage) = with_manage(settings, "");
     let mut connector = settings.start();
-    wait_until("it is healthy", LONG, || ask(manage, "/health", "").status == 200);
+    warm_up(&connector, &sink);
     let stalls = |executor: usize| {
         let name = format!("ringpost_executor_stalls_total{{executor=\"{executor}\"");
         series(manage).into_iter().find(|(series, _)| series.starts_with(&name)).unwrap().1
@@ -76,7 +84,11 @@ fn an_executor_that_stands_still_is_seen_and_counted_and_delays_nobody_who_asks(
     drop(hold);
     wait_until("it is healthy again", LONG, || ask(manage, "/health", "").status == 200);
     assert_eq!((stalls(0), stalls(1)), (1.0, 0.0));
-    oracle::watched(source(connector.addr(), 4, 400), &[&sink]).finish(&[&sink]);
+    let load = SourceConfig {
+        records_spec: RecordSpec { run: 2, ..RecordSpec::default() },
+        ..source(connector.addr(), 4, 400)
+    };
+    oracle::watched(load, &[&sink]).finish(&[&sink]);
     connector.stop();
 }
 
@@ -85,6 +97,7 @@ fn an_executor_that_stands_still_for_too_long_ends_the_process_with_code_70() {
     let sink = sink(Behaviour::default());
     let settings = Settings::to("HTTP_2", &[sink.addr()]).executors(2).executor("heartbeat-limit: 1s");
     let mut connector = settings.start();
+    warm_up(&connector, &sink);
     let hold = Hold::executor(&connector, 1);
     hold.ends();
     let (code, _) = connector.wait_end(LONG);
