@@ -83,6 +83,7 @@ fn every_figure_is_what_happened() {
         (format!("ringpost_requests_total{{{cluster}}}"), stats.requests),
         (format!("ringpost_responses_other_total{{{cluster}}}"), stats.by_status[&503]),
         (format!("ringpost_xdr_connections_opened_total{{{cluster}}}"), 5),
+        (format!("ringpost_url_connections_max{{{cluster}{endpoint}}}"), 32 + 1),
     ];
     let all = settled(manage, &expected);
     assert!(all.keys().all(|name| name.contains(cluster)), "every series has the cluster's name");

@@ -314,7 +314,19 @@ fn endpoints(page: &mut Page, view: &View) {
             page.sample(&labels, sum_at(view, place, of) as f64);
         }
     }
+    most_connections(page, view);
     last_errors(page, view);
+}
+
+fn most_connections(page: &mut Page, view: &View) {
+    let help = "Connections that there may be: max-connections-per-endpoint, and one more for each further executor.";
+    page.family("ringpost_url_connections_max", Kind::Gauge, help);
+    for destination in &view.facts.destinations {
+        for endpoint in &destination.endpoints {
+            let labels = [("destination", destination.name.as_str()), ("destination_endpoint", endpoint)];
+            page.sample(&labels, destination.max_connections as f64);
+        }
+    }
 }
 
 /// When each URL last failed. 0 if it did not, so that the series is there before it does.

@@ -41,8 +41,8 @@ pub struct DestinationFacts {
     pub urls: Vec<String>,
     /// As the configuration calls it.
     pub protocol: &'static str,
-    /// `max-connections-per-endpoint`.
-    pub max_connections: u32,
+    /// Connections to one URL that the process may have.
+    pub max_connections: u64,
 }
 
 /// An own certificate.
@@ -62,7 +62,7 @@ impl Facts {
             endpoints: endpoint_names(&destination.urls),
             urls: destination.urls.iter().map(shown_url).collect(),
             protocol: destination.protocol.name(),
-            max_connections: destination.max_connections_per_endpoint,
+            max_connections: destination.most_connections(cores.len()),
         };
         Facts {
             version: env!("CARGO_PKG_VERSION"),

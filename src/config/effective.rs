@@ -121,10 +121,7 @@ fn one_destination(page: &mut Page<'_>, destination: &Destination, executors: us
     let connections = destination.max_connections_per_endpoint;
     let more = match executors {
         0 | 1 => String::new(),
-        // While one has all of them, each of the others has one as soon as it has a record.
-        _ => {
-            format!(", at most {} with {executors} executors", u64::from(connections) + executors as u64 - 1)
-        }
+        _ => format!(", at most {} with {executors} executors", destination.most_connections(executors)),
     };
     let key = "max-connections-per-endpoint";
     page.setting(2, &[join(&section, key)], key, &connections.to_string(), &more);

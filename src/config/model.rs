@@ -116,6 +116,14 @@ pub struct Destination {
     pub tls: Option<DestinationTls>,
 }
 
+impl Destination {
+    /// Connections to one of its URLs that the whole process may have: while one executor has all of
+    /// `max-connections-per-endpoint`, each of the others has one as soon as it has a record.
+    pub fn most_connections(&self, executors: usize) -> u64 {
+        u64::from(self.max_connections_per_endpoint) + executors.saturating_sub(1) as u64
+    }
+}
+
 /// How a URL is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
