@@ -101,6 +101,15 @@ impl Values {
         if self.members.held(out).saturating_add(more) > self.most { Err(Fault::TooLarge(self.most)) } else { Ok(()) }
     }
 
+    /// The same for a text that is to be written as a string.
+    #[inline]
+    fn check_text(&self, out: &[u8], text: &[u8]) -> Result<(), Fault> {
+        if text.len() <= LONG_TEXT || self.check(out, text.len().saturating_mul(text::MOST_ESCAPED)).is_ok() {
+            return Ok(());
+        }
+        self.check(out, text::escaped_bytes(text))
+    }
+
     /// Writes the value of `bin`, which is `particle`.
     // Left to itself the compiler keeps one copy, which takes 15 to 20 % longer for a flat record.
     #[inline(always)]
@@ -142,9 +151,7 @@ impl Values {
     #[inline]
     pub(super) fn string(&mut self, out: &mut Vec<u8>, text: &[u8], notes: &mut Notes) -> Result<bool, Fault> {
         let start = out.len();
-        if text.len() > LONG_TEXT {
-            self.check(out, text::escaped_bytes(text))?;
-        }
+        self.check_text(out, text)?;
         if text::string(out, text) { self.not_utf8(out, start, text, notes) } else { Ok(false) }
     }
 
@@ -367,10 +374,8 @@ impl Values {
     /// Makes the JSON text from `start` on a string.
     fn text_to_name(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), Fault> {
         let text = out.get(start..).unwrap_or_default();
-        if text.len() > LONG_TEXT {
-            // Its copy stands beside what is written of it.
-            self.check(out, text::escaped_bytes(text))?;
-        }
+        // Its copy stands beside what is written of it.
+        self.check_text(out, text)?;
         self.key.clear();
         self.key.extend_from_slice(text);
         out.truncate(start);
