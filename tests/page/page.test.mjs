@@ -42,7 +42,7 @@ function reads(text, exact, what) {
   assert.ok(match, `${what}: ${text}`);
   const scale = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, '%': 0.01, ns: 1e-3, µs: 1, ms: 1e3, s: 1e6, KiB: 1024, MiB: 2 ** 20, GiB: 2 ** 30 }[match[2]] ?? 1;
   const shown = Number(match[1]) * scale;
-  const slack = match[2] === '%' ? 0.005 : Math.max(0.05 * scale * (match[2] ? 0.1 : 1), exact * 0.006, match[2] === 'ns' ? 0.0006 : 0);
+  const slack = match[2] === '%' ? 0.005 + 1e-9 : Math.max(0.05 * scale * (match[2] ? 0.1 : 1), exact * 0.006, match[2] === 'ns' ? 0.0006 : 0);
   assert.ok(Math.abs(shown - exact) <= Math.max(slack, match[2] ? 0 : 0.5), `${what}: ${text} for ${exact}`);
 }
 
