@@ -227,6 +227,11 @@ impl Attempt {
         }
     }
 
+    /// Whether it is an entry of this endpoint's queue that is not dead.
+    pub fn is_queued_at(&self, endpoint: usize) -> bool {
+        self.stage == Stage::Queued && self.endpoint == endpoint
+    }
+
     /// Whether its destination will never take what was sent, and that was more than one record.
     pub fn refuses_batch(&self) -> bool {
         self.refused_for_good && self.digest.is_none()

@@ -347,6 +347,11 @@ impl Handover {
         self.ghosts.get(key)
     }
 
+    /// Whether a connection of another executor takes answers.
+    pub fn takes_answers(&self, key: Key) -> bool {
+        self.ghosts.get(key).is_some_and(|ghost| ghost.is_open)
+    }
+
     /// The answer to a frame that came from another executor.
     pub fn answer(&mut self, key: Key, number: u64, answer: Answer) {
         let Some(ghost) = self.ghosts.get_mut(key) else { return };

@@ -18,7 +18,7 @@ pub use filter::{Candidate, Filter, Share};
 pub use followed::{Arrival, Sent, Way, Word};
 use followed::{Call, Followed, Message};
 
-use super::flight::Origin;
+use super::flight::{Flight, Origin};
 use super::table::Key;
 use super::window::Released;
 use crate::config::model::Format;
@@ -311,6 +311,11 @@ impl Taps {
             followed.note = Some(event::cut(note).to_owned());
             self.weigh(place);
         }
+    }
+
+    /// The same for each record of a flight.
+    pub fn note_all(&mut self, flight: &Flight, note: &str) {
+        flight.members().for_each(|member| self.note_of((member.source, member.number), note));
     }
 
     /// The encoding of the record at hand begins (0), or is done (1).

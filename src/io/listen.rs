@@ -221,8 +221,11 @@ impl Drop for Acceptor {
 }
 
 /// For the log.
-const TOO_MANY: &str =
-    "16384 XDR connections are open already; if these peers are not your nodes, see service.allowed-networks";
+fn too_many() -> String {
+    format!(
+        "{MOST_SOURCES} XDR connections are open already; if these peers are not your nodes, see service.allowed-networks"
+    )
+}
 
 fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placement: &Placement) {
     let mut failing = false;
@@ -237,15 +240,14 @@ fn accept(listener: &TcpListener, speaks: Speaks, stopping: &AtomicBool, placeme
             Ok((stream, peer)) => {
                 failing = false;
                 let is_allowed = placement.allows(peer.ip());
-                let why = match (is_allowed, is_allowed && placement.has_room()) {
-                    (true, true) => {
-                        placement.hand_over(stream, peer, speaks);
-                        continue;
-                    }
-                    (false, _) => "service.allowed-networks does not name its network",
-                    (true, false) => TOO_MANY,
-                };
-                if let Some(left_out) = refused.allow(clock.monotonic()) {
+                if is_allowed && placement.has_room() {
+                    placement.hand_over(stream, peer, speaks);
+                } else if let Some(left_out) = refused.allow(clock.monotonic()) {
+                    let why = if is_allowed {
+                        too_many()
+                    } else {
+                        "service.allowed-networks does not name its network".to_owned()
+                    };
                     tracing::warn!(target: "server", "{peer}: connection closed: {why}{}", more(left_out));
                 }
             }
@@ -311,6 +313,6 @@ mod tests {
         placement.choose().unwrap();
         assert!(!placement.has_room());
         assert_eq!((placement.too_many(), placement.not_allowed()), (1, 0));
-        assert!(TOO_MANY.starts_with(&MOST_SOURCES.to_string()));
+        assert!(too_many().starts_with(&MOST_SOURCES.to_string()));
     }
 }

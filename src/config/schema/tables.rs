@@ -75,6 +75,19 @@ static SERVICE: Section = Section {
     ],
 };
 
+// What every `tls` section has, and what those of a listening port have.
+const KEY_PROTOCOLS: Key = works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set.");
+const KEY_CIPHERS: Key = works("ciphers", List(&Text), "Cipher suites by their IANA or Java names.");
+const KEY_PEER_NAMES: Key =
+    works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names.");
+const KEY_CERTIFICATE: Key =
+    works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM.");
+const KEY_PRIVATE_KEY: Key = works("private-key-file", Text, "The private key, when it is in a file of its own.");
+const KEY_PASSWORD: Key = works("key-password-file", Text, "File whose first line is the private key's password.");
+const KEY_AUTHORITIES: Key = works("ca-file", Text, "In place of `trust-store`: authorities, PEM.");
+const KEY_SERVER_STORE: Key = section("key-store", &STORE, "The server's certificate and private key.");
+const KEY_CLIENT_TRUST: Key = section("trust-store", &STORE, "Authorities of client certificates.");
+
 static SERVICE_TLS: Section = Section {
     path: "service.tls",
     short: None,
@@ -82,15 +95,15 @@ static SERVICE_TLS: Section = Section {
         works("port", List(&PORT), "TLS ports for XDR, each bound on each address."),
         works("ports", List(&PORT), "Early spelling of `port`."),
         works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
-        section("key-store", &STORE, "The server's certificate and private key."),
-        section("trust-store", &STORE, "Authorities of client certificates."),
-        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
-        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
-        works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
-        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
-        works("private-key-file", Text, "The private key, when it is in a file of its own."),
-        works("key-password-file", Text, "File whose first line is the private key's password."),
-        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
+        KEY_SERVER_STORE,
+        KEY_CLIENT_TRUST,
+        KEY_PROTOCOLS,
+        KEY_CIPHERS,
+        KEY_PEER_NAMES,
+        KEY_CERTIFICATE,
+        KEY_PRIVATE_KEY,
+        KEY_PASSWORD,
+        KEY_AUTHORITIES,
     ],
 };
 
@@ -128,15 +141,15 @@ static MANAGE_TLS: Section = Section {
     path: "service.manage.tls",
     short: None,
     keys: &[
-        section("key-store", &STORE, "The server's certificate and private key."),
-        section("trust-store", &STORE, "Authorities of client certificates."),
-        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
-        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
-        works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
-        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
-        works("private-key-file", Text, "The private key, when it is in a file of its own."),
-        works("key-password-file", Text, "File whose first line is the private key's password."),
-        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
+        KEY_SERVER_STORE,
+        KEY_CLIENT_TRUST,
+        KEY_PROTOCOLS,
+        KEY_CIPHERS,
+        KEY_PEER_NAMES,
+        KEY_CERTIFICATE,
+        KEY_PRIVATE_KEY,
+        KEY_PASSWORD,
+        KEY_AUTHORITIES,
     ],
 };
 
@@ -191,13 +204,13 @@ static DESTINATION_TLS: Section = Section {
     keys: &[
         section("key-store", &STORE, "The client's certificate and private key."),
         section("trust-store", &STORE, "Authorities of server certificates; the system's unless set."),
-        works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set."),
-        works("ciphers", List(&Text), "Cipher suites by their IANA or Java names."),
+        KEY_PROTOCOLS,
+        KEY_CIPHERS,
         works("server-name", Text, "The name that the server's certificate has to have; the URL's host unless set."),
-        works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM."),
-        works("private-key-file", Text, "The private key, when it is in a file of its own."),
-        works("key-password-file", Text, "File whose first line is the private key's password."),
-        works("ca-file", Text, "In place of `trust-store`: authorities, PEM."),
+        KEY_CERTIFICATE,
+        KEY_PRIVATE_KEY,
+        KEY_PASSWORD,
+        KEY_AUTHORITIES,
     ],
 };
 

@@ -123,8 +123,7 @@ impl Engine {
     /// healthy URL by now, or no room.
     pub(super) fn launch(&mut self, flight: Flight, body: &Bytes, heads: &Bytes, now: Time) {
         if let Some(why) = self.find_no_way(flight.profile, None, now) {
-            self.counters.refused += flight.len() as u64;
-            self.count_refused(why.destination, flight.len() as u64);
+            self.count_no_way(&why, flight.len() as u64);
             if self.tap.is_some() {
                 self.tap_note_of(&flight, &self.explain(&why));
             }

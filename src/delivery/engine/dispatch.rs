@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::endpoint::{Connection, ConnectionStage, Destination, Endpoint};
-use super::super::flight::{Attempt, Origin, Stage};
+use super::super::flight::{Origin, Stage};
 use super::super::table::Key;
 use super::{Connect, Engine};
 use crate::config::model::Protocol;
@@ -58,16 +58,16 @@ impl Engine {
     pub(super) fn explain(&self, why: &NoWay) -> String {
         let destination = why.destination;
         let name = self.destinations.get(destination).map_or("", |destination| destination.name.as_str());
-        let why_is_health = why.why == Why::Unhealthy;
+        let trouble = if why.why == Why::Unhealthy { self.last_trouble(destination) } else { None };
         let why = match why.why {
             Why::Unhealthy => "no healthy URL",
             Why::Waiting => "it asked to be left alone (Retry-After)",
             Why::Full => "max-request-queued-per-endpoint records wait already",
             Why::Silent => "it answers nothing, and has half of the records that may be in flight",
         };
-        match (why_is_health, self.last_trouble(destination)) {
-            (true, Some((url, text))) => format!("destination {name}: {why}; {url} last: {text}"),
-            _ => format!("destination {name}: {why}"),
+        match trouble {
+            Some((url, text)) => format!("destination {name}: {why}; {url} last: {text}"),
+            None => format!("destination {name}: {why}"),
         }
     }
 
@@ -100,13 +100,11 @@ impl Engine {
             return Some(again);
         }
         // A source's part is counted with what is dead of it.
-        let endpoint_at =
-            |engine: &Engine, place| engine.destinations.get(again.destination)?.endpoints.get(place).copied();
-        let mut place = 0;
-        while let Some(index) = endpoint_at(self, place) {
-            place += 1;
-            let spare = self.endpoints.get(index).map_or(0, |entry| entry.queue.len() / 4);
-            self.drop_all_dead(index, spare);
+        for index in 0..self.endpoints.len() {
+            let entry = self.endpoints.get(index).filter(|entry| entry.destination == again.destination);
+            if let Some(spare) = entry.map(|entry| entry.queue.len() / 4) {
+                self.drop_all_dead(index, spare);
+            }
         }
         self.no_way(profile, source, now)
     }
@@ -115,8 +113,7 @@ impl Engine {
     fn drop_all_dead(&mut self, index: usize, spare: usize) {
         let attempts = &self.attempts;
         if let Some(entry) = self.endpoints.get_mut(index) {
-            let is_here = |attempt: &Attempt| attempt.stage == Stage::Queued && attempt.endpoint == index;
-            entry.drop_all_dead(spare, |key| attempts.get(key).is_some_and(is_here));
+            entry.drop_all_dead(spare, |key| attempts.get(key).is_some_and(|attempt| attempt.is_queued_at(index)));
         }
     }
 

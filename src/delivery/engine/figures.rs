@@ -6,6 +6,7 @@ use super::super::flight::{Flight, Origin, Stage};
 use super::super::table::Key;
 use super::super::trouble::Cause;
 use super::Engine;
+use super::dispatch::NoWay;
 use crate::metrics::recorder::nanos;
 use crate::metrics::snapshot::{
     DestinationFigures, EndpointFigures, PoolCounts, SHOWN_SOURCES, Snapshot, SourceFigures, UrlState,
@@ -97,7 +98,7 @@ impl Engine {
     /// It has not.
     pub(super) fn count_error(&mut self, key: Key) {
         let Some((records, destination, endpoint)) = self.counted(key) else { return };
-        self.count_refused(destination, records);
+        self.count_not_taken(destination, records);
         if let Some(endpoint) = self.endpoints.get_mut(endpoint) {
             endpoint.tally.error += records;
         }
@@ -111,8 +112,14 @@ impl Engine {
         }
     }
 
-    /// Records that a destination is not sent, as there is no way to it.
-    pub(super) fn count_refused(&mut self, destination: usize, records: u64) {
+    /// Records that are not sent, as there is no way to one of their destinations.
+    pub(super) fn count_no_way(&mut self, no_way: &NoWay, records: u64) {
+        self.counters.refused += records;
+        self.count_not_taken(no_way.destination, records);
+    }
+
+    /// Records that a destination has not taken, or is not sent.
+    fn count_not_taken(&mut self, destination: usize, records: u64) {
         if let Some(destination) = self.destinations.get_mut(destination) {
             destination.error_records += records;
         }
@@ -161,7 +168,7 @@ impl Engine {
             let is_unheard = match member.source {
                 Origin::Source(key) => self.sources.get(key).is_none(),
                 // If one has it, the executor that acks counts it.
-                Origin::Ghost(key) => !flight.taken && self.handover.ghost(key).is_none_or(|ghost| !ghost.is_open),
+                Origin::Ghost(key) => !flight.taken && !self.handover.takes_answers(key),
             };
             if !is_ended || is_unheard {
                 self.count_duplicate(flight.taken);

@@ -75,8 +75,7 @@ impl Engine {
             return;
         };
         let records = self.flights.get(key).map_or(0, |flight| flight.len() as u64);
-        self.counters.refused += records;
-        self.count_refused(no_way.destination, records);
+        self.count_no_way(&no_way, records);
         if let Some(left_out) = self.limited.refused.allow(now) {
             tracing::warn!(target: "server", "{} answered 11: {} any more, and its other destinations went first{}",
                 self.describe(key), self.explain(&no_way), more(left_out));

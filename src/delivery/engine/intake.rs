@@ -274,8 +274,7 @@ impl Engine {
             Place::Over(verdict) => return verdict,
         };
         if let Some(why) = self.find_no_way(kind.profile, Some(origin), now.monotonic) {
-            self.counters.refused += 1;
-            self.count_refused(why.destination, 1);
+            self.count_no_way(&why, 1);
             if self.tap.as_ref().is_some_and(|tap| tap.has_current()) {
                 self.tap_note(&self.explain(&why));
             }
@@ -477,8 +476,7 @@ impl Engine {
         if pending < wanted || next.is_none() {
             let no_way = self.no_way_at(profile, lacking.unwrap_or_default(), now);
             let records = self.flights.get(flight_key).map_or(0, |flight| flight.len() as u64);
-            self.counters.refused += records;
-            self.count_refused(no_way.destination, records);
+            self.count_no_way(&no_way, records);
             // Each had room a moment ago; a record that reached only some must never be answered 0.
             self.end_flight(flight_key, Some(&no_way), now);
             return None;
@@ -537,15 +535,12 @@ impl Engine {
 
     /// Framing broke: nothing after it can be trusted. What arrived before is answered, then the connection is closed.
     fn broken(&mut self, key: Key, error: &FrameError, now: Time) {
-        let Some(source) = self.sources.get_mut(key) else { return };
-        source.phase = Phase::Closing;
-        self.sources_gone += 1;
-        self.handover.source_gone(key);
+        let Some(source) = self.sources.get(key) else { return };
         self.counters.framing_faults += 1;
         if let Some(left_out) = self.limited.framing.allow(now) {
             tracing::warn!(target: "server", "{}: connection closed: {error}{}", source.peer, more(left_out));
         }
-        self.wake_source(key);
+        self.stop_taking(key);
     }
 }
 

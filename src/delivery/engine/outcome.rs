@@ -25,7 +25,7 @@ impl Engine {
             // What is counted by answer counts where the record came in.
             Origin::Ghost(ghost) => {
                 if let Some(tap) = &mut self.tap {
-                    if self.handover.ghost(ghost).is_none_or(|ghost| !ghost.is_open) {
+                    if !self.handover.takes_answers(ghost) {
                         tap.unheard((source, number));
                     }
                     tap.answered((source, number), answer.code(), self.recorder.moment());
@@ -433,11 +433,7 @@ impl Engine {
         // Retries may come back to this queue: only what is in it now is looked at.
         let queue = std::mem::take(&mut entry.queue);
         for key in queue {
-            let is_here = self
-                .attempts
-                .get(key)
-                .is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == endpoint);
-            if is_here {
+            if self.attempts.get(key).is_some_and(|attempt| attempt.is_queued_at(endpoint)) {
                 self.retry_or_fail(key, why, began, now);
             }
         }

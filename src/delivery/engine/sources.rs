@@ -330,6 +330,12 @@ impl Engine {
         } else if source.is_mid_frame() {
             tracing::debug!(target: "server", "{}: closed inside a frame, which the server sends again", source.peer);
         }
+        self.stop_taking(key);
+    }
+
+    /// No more frames are taken from a source, and what is not dispatched of it is not delivered.
+    pub(super) fn stop_taking(&mut self, key: Key) {
+        let Some(source) = self.sources.get_mut(key) else { return };
         source.phase = Phase::Closing;
         self.sources_gone += 1;
         self.handover.source_gone(key);
@@ -360,7 +366,7 @@ impl Engine {
     pub(super) fn source_takes_answers(&self, source: Origin) -> bool {
         match source {
             Origin::Source(key) => self.sources.get(key).is_some_and(|source| source.phase == Phase::Open),
-            Origin::Ghost(key) => !self.gave_up && self.handover.ghost(key).is_some_and(|ghost| ghost.is_open),
+            Origin::Ghost(key) => !self.gave_up && self.handover.takes_answers(key),
         }
     }
 }

@@ -150,7 +150,7 @@ impl Engine {
     /// The same for the records of a flight.
     pub(super) fn tap_note_of(&mut self, flight: &Flight, note: &str) {
         if let Some(tap) = &mut self.tap {
-            flight.members().for_each(|member| tap.note_of((member.source, member.number), note));
+            tap.note_all(flight, note);
         }
     }
 
@@ -158,7 +158,7 @@ impl Engine {
     pub(super) fn tap_no_way(&mut self, key: Key, no_way: &NoWay) {
         let why = self.explain(no_way);
         if let (Some(tap), Some(flight)) = (&mut self.tap, self.flights.get(key)) {
-            flight.members().for_each(|member| tap.note_of((member.source, member.number), &why));
+            tap.note_all(flight, &why);
         }
     }
 

@@ -20,12 +20,13 @@ use ringpost_load::record::{Generator, RecordSpec};
 
 use super::*;
 use crate::config::model::{
-    Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat, Logging, Protocol,
-    Routing, Rules, Scheme, Service, StatusSet, Url,
+    BatchBody, Batching, Config, Cores, Destination as Settings, Executors, Format, Headers, HealthCheck, LogFormat,
+    Logging, Protocol, Routing, Rules, Scheme, Service, StatusSet, Url,
 };
 use crate::time::Now;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
 const BUSY: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
 
 /// Destinations with one URL each, HTTP/1.1, two connections, a call time-out of 5 s.
@@ -87,6 +88,19 @@ fn config(destinations: usize) -> Config {
         },
         limits: Limits::default(),
     }
+}
+
+/// One destination, batches of at most `records`.
+fn batches_of(records: u32) -> Config {
+    let mut config = config(1);
+    config.rules.top.batching = Some(Batching {
+        enabled: true,
+        max_bytes: u64::MAX,
+        max_records: records,
+        interval: Duration::from_secs(60),
+        body: BatchBody::Array,
+    });
+    config
 }
 
 /// An engine with one source.

@@ -217,9 +217,7 @@ impl Engine {
         for index in 0..self.endpoints.len() {
             let attempts = &self.attempts;
             if let Some(endpoint) = self.endpoints.get_mut(index) {
-                endpoint.drop_dead(|key| {
-                    attempts.get(key).is_some_and(|attempt| attempt.stage == Stage::Queued && attempt.endpoint == index)
-                });
+                endpoint.drop_dead(|key| attempts.get(key).is_some_and(|attempt| attempt.is_queued_at(index)));
             }
         }
     }
@@ -334,12 +332,8 @@ impl Engine {
     fn give_up(&mut self, now: Time) {
         self.gave_up = true;
         for key in self.sources.keys() {
-            if let Some(source) = self.sources.get_mut(key)
-                && source.phase == Phase::Open
-            {
-                source.phase = Phase::Closing;
-                self.sources_gone += 1;
-                self.handover.source_gone(key);
+            if self.sources.get(key).is_some_and(|source| source.phase == Phase::Open) {
+                self.stop_taking(key);
             }
         }
         self.close_all_batches(now);
@@ -356,7 +350,7 @@ impl Engine {
     /// Ends a record and its requests; that says nothing about their URLs.
     fn abandon(&mut self, flight: Key, now: Time) {
         if let (Some(tap), Some(entry)) = (&mut self.tap, self.flights.get(flight)) {
-            entry.members().for_each(|member| tap.note_of((member.source, member.number), OVER));
+            tap.note_all(entry, OVER);
         }
         self.answer_flight(flight, ack::TEMPORARY, now);
         let mut next = self.flights.get(flight).and_then(|flight| flight.first);

@@ -3,20 +3,10 @@
 use std::io::Read;
 
 use super::*;
-use crate::config::model::{BatchBody, Batching};
-
-const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
 
 /// One destination, batches of at most `records`.
 fn batching(records: u32) -> Config {
-    let mut config = config(1);
-    config.rules.top.batching = Some(Batching {
-        enabled: true,
-        max_bytes: u64::MAX,
-        max_records: records,
-        interval: Duration::from_secs(60),
-        body: BatchBody::Array,
-    });
+    let mut config = batches_of(records);
     config.destinations[0].max_connections_per_endpoint = 8;
     config
 }

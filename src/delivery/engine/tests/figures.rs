@@ -3,11 +3,8 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::config::model::{BatchBody, Batching};
 use crate::metrics::snapshot::{SHOWN_SOURCES, Snapshot, UrlState};
 use crate::metrics::stages::{Durations, Stage};
-
-const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
 
 thread_local! {
     static CLOCK: Cell<u64> = const { Cell::new(0) };
@@ -33,15 +30,9 @@ fn rig_of(config: &Config) -> Rig {
     Rig::of(config, &SharedLimits::new(config, 1).with_stopwatch(stopwatch), 0)
 }
 
-fn batched(records: u32) -> Config {
-    let mut config = config(1);
-    config.rules.top.batching = Some(Batching {
-        enabled: true,
-        max_bytes: u64::MAX,
-        max_records: records,
-        interval: Duration::from_secs(60),
-        body: BatchBody::Array,
-    });
+/// They may be refused for good.
+fn refusable(records: u32) -> Config {
+    let mut config = batches_of(records);
     config.destinations[0].permanent.insert(422);
     config
 }
@@ -137,7 +128,7 @@ fn http2_response_ends_with_its_head() {
 
 #[test]
 fn each_record_of_a_batch_waited_since_its_own_arrival() {
-    let mut rig = rig_of(&batched(3));
+    let mut rig = rig_of(&refusable(3));
     rig.send(1);
     rig.after(2);
     rig.send(1);
@@ -298,7 +289,7 @@ fn acks_that_a_lost_connection_never_got_are_duplicates_if_a_destination_has_the
 
 #[test]
 fn a_batch_counts_each_of_its_records() {
-    let mut rig = rig_of(&batched(3));
+    let mut rig = rig_of(&refusable(3));
     rig.send(3);
     let connection = rig.connect()[0].connection;
     rig.answer(connection, REFUSED);
@@ -316,7 +307,7 @@ fn a_batch_counts_each_of_its_records() {
 #[test]
 fn what_is_left_of_a_batch_that_one_destination_took_and_another_one_refused_comes_again() {
     let mut config = config(2);
-    config.rules = batched(2).rules;
+    config.rules = refusable(2).rules;
     config.rules.top.routing = Some(Routing::Destinations(vec![0, 1]));
     config.destinations[1].permanent.insert(422);
     let mut rig = rig_of(&config);

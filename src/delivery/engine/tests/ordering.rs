@@ -1,9 +1,7 @@
 //! One version of a record in flight: with batches, several destinations, refusals, deadlines, sources that leave.
 
 use super::*;
-use crate::config::model::{BatchBody, Batching, RecordOrdering};
-
-const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
+use crate::config::model::RecordOrdering;
 
 fn ordered(destinations: usize) -> Config {
     let mut config = config(destinations);

@@ -3,12 +3,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::config::model::{BatchBody, Batching, Header, HeaderValue, Secret};
+use crate::config::model::{Header, HeaderValue, Secret};
 use crate::delivery::tap::{Filter, Share};
 
 const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
-const REFUSED: &[u8] = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n";
-
 fn tapped(config: &Config, filter: Filter) -> Rig {
     let mut rig = Rig::new(config);
     rig.engine.set_taps(3, &[(1, filter)]);
@@ -17,14 +15,7 @@ fn tapped(config: &Config, filter: Filter) -> Rig {
 
 /// One destination, which may refuse batches of `records`.
 fn batching(records: u32) -> Config {
-    let mut config = config(1);
-    config.rules.top.batching = Some(Batching {
-        enabled: true,
-        max_bytes: u64::MAX,
-        max_records: records,
-        interval: Duration::from_secs(60),
-        body: BatchBody::Array,
-    });
+    let mut config = batches_of(records);
     config.destinations[0].permanent.insert(422);
     config.destinations[0].max_connections_per_endpoint = 8;
     config
