@@ -284,9 +284,9 @@ fn poisoned(protocol: &str, executors: usize, body: &str, error_probability: f64
     }
     assert_eq!(report.abandoned, poison.len() as u64);
     assert!(sink.ledger().stats().batches > 0);
+    connector.stop();
     let complaints = connector.complaints();
     assert!(complaints.iter().any(|line| line.contains("422")), "given-up records are logged: {complaints:?}");
-    connector.stop();
 }
 
 #[test]

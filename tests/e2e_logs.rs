@@ -101,7 +101,8 @@ fn a_full_disk_costs_lines_that_are_counted_and_no_record() {
     wait_until("lost lines are counted", LONG, || {
         series(manage)["ringpost_log_lines_lost_total{where=\"file\"}"] > 100.0
     });
-    assert!(connector.errors().contains("the log file: No space left on device"), "{}", connector.errors());
+    let errors = || connector.errors().contains("the log file: No space left on device");
+    wait_until("standard error says why", LONG, errors);
     connector.signal(libc::SIGTERM);
     assert_eq!(connector.wait_end(LONG).0, Some(0));
 }

@@ -40,8 +40,7 @@ fn pages_come_over_tls_and_nothing_in_clear_text() {
     let authority = authority();
     let (settings, manage, _) = settings(&pair(&authority), "");
     let mut connector = settings.start();
-    let log = connector.log();
-    assert!(log.contains(&format!("metrics and health are on https://{manage}{BASE}/prometheus")), "{log}");
+    connector.wait_log(&format!("metrics and health are on https://{manage}{BASE}/prometheus"), LONG);
     let tunnel = tunnel(manage, &authority, None);
     for path in ["/health", "/", "/status", "/metrics", "/config"] {
         assert_eq!(ask(tunnel.addr(), path, "").status, 200, "{path}");

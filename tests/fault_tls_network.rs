@@ -72,6 +72,6 @@ fn nothing_is_lost_or_damaged_when_the_network_breaks_tls_sessions_of_either_sid
         let report = run.finish(&[&sink]);
         eprintln!("{protocol}: {:?}, {} duplicates", oracle::codes(&report), sink.ledger().stats().duplicates);
         beside.check(protocol, &[&report], &[&sink]);
-        assert!(beside.connector.log().contains("TLS"), "what TLS found is in the log");
+        beside.connector.wait_log("TLS", LONG);
     }
 }

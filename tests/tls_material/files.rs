@@ -1,7 +1,7 @@
 //! Keys, certificates and stores as `openssl` and `keytool` write them, made when the tests run.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -26,9 +26,9 @@ impl Files {
     }
 
     /// The certificate of a PEM file, as openssl writes it in DER.
+    #[track_caller]
     pub fn der(&self, name: &str) -> Vec<u8> {
-        self.openssl(&format!("x509 -in {name} -outform DER -out {name}.der"));
-        self.read(&format!("{name}.der"))
+        self.run("openssl", &format!("x509 -in {name} -outform DER"))
     }
 
     #[track_caller]
@@ -41,12 +41,13 @@ impl Files {
         self.run("keytool", arguments);
     }
 
-    /// Arguments are split at blanks.
+    /// Its standard output. Arguments are split at blanks.
     #[track_caller]
-    fn run(&self, program: &str, arguments: &str) {
+    fn run(&self, program: &str, arguments: &str) -> Vec<u8> {
         let output = Command::new(program).args(arguments.split_whitespace()).current_dir(&self.folder).output();
         let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
         assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -60,7 +61,7 @@ impl Files {
 }
 
 fn make() -> Files {
-    let folder = std::env::temp_dir().join(format!("ringpost-tls-material-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-material-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let has_keytool = Command::new("keytool").arg("-help").output().is_ok();
