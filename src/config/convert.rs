@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::fault::shown;
-use super::model::{Config, ContentErrors, Cores, Executors, Limits, LogFormat, LogLevel, Logging, Rejected};
+use super::model::{
+    BODY_PART, Config, ContentErrors, Cores, Executors, Limits, LogFormat, LogLevel, Logging, Rejected,
+};
 use super::value;
 use super::view::{View, word};
 use super::yaml::{Kind, Node};
@@ -110,11 +112,7 @@ fn executors(context: &mut Context<'_>, root: &View<'_>, limits: &Limits) -> Exe
     };
     let cores = view.read(context, "cores", cores, read_cores);
     let in_flight_bytes = view.size(context, "in-flight-bytes", 1 << 20..=1 << 40, 256 << 20);
-    if in_flight_bytes < u64::from(limits.max_frame_bytes) {
-        let message = format!(
-            "smaller than `limits.max-frame-bytes` ({}): one frame can take more than the whole budget; make it larger",
-            value::show_size(limits.max_frame_bytes.into())
-        );
+    if let Some(message) = too_little_room(in_flight_bytes, limits.max_frame_bytes.into()) {
         view.warn(context, "in-flight-bytes", message);
     }
     Executors {
@@ -124,6 +122,28 @@ fn executors(context: &mut Context<'_>, root: &View<'_>, limits: &Limits) -> Exe
         heartbeat_limit: view.duration(context, "heartbeat-limit", SECOND..=HOUR, Duration::from_secs(5)),
         busy_poll: view.duration(context, "busy-poll", Duration::ZERO..=SECOND, Duration::ZERO),
     }
+}
+
+/// A body may have eight times the bytes of its message; the formats that people use stay below this for all but odd records.
+const GROWTH_TO_HAVE_ROOM_FOR: u64 = 4;
+
+/// What to say if records of `max-frame-bytes` may be too large for `in-flight-bytes`.
+fn too_little_room(in_flight_bytes: u64, max_frame_bytes: u64) -> Option<String> {
+    let frame = value::show_size(max_frame_bytes);
+    if in_flight_bytes < max_frame_bytes {
+        return Some(format!(
+            "smaller than `limits.max-frame-bytes` ({frame}): one frame can take more than the whole budget; make it larger"
+        ));
+    }
+    let enough = max_frame_bytes * GROWTH_TO_HAVE_ROOM_FOR * BODY_PART;
+    (in_flight_bytes < enough).then(|| {
+        format!(
+            "the body of a record may take half of it ({}), or twice its message and 2MiB: a record of up to \
+             `limits.max-frame-bytes` ({frame}) whose body takes more is bad content and not delivered; make it {} or more",
+            value::show_size(in_flight_bytes / BODY_PART),
+            value::show_size(enough),
+        )
+    })
 }
 
 fn read_cores(node: &Node) -> Result<Cores, String> {

@@ -481,6 +481,10 @@ pub struct Executors {
     pub busy_poll: Duration,
 }
 
+/// A body that is larger than is usual for its message has this part of `in-flight-bytes` at most: its message stands beside it,
+/// and others.
+pub const BODY_PART: u64 = 2;
+
 /// `executors.cores`, or `service.io-threads` when `executors` is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cores {

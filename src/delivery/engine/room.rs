@@ -16,20 +16,12 @@ const USUAL_GROWTH: usize = 2;
 /// A body may have so many bytes more than that, room or not.
 const BODY_SLACK: usize = 2 << 20;
 
-/// A body that is larger than is usual has this part of `in-flight-bytes` at most: its message stands beside it, and others.
-const BODY_PART: u64 = 2;
-
 /// Bytes that a body may have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimit {
     pub(super) bytes: usize,
     /// There is no room for more now; later there may be.
     is_of_now: bool,
-}
-
-/// The part of `in-flight-bytes` that a body may have which is larger than is usual.
-pub(super) fn largest_body(in_flight_bytes: u64) -> usize {
-    usize::try_from(in_flight_bytes / BODY_PART).unwrap_or(usize::MAX)
 }
 
 impl Engine {

@@ -22,7 +22,7 @@ use super::super::spread::Spread;
 use super::super::table::Table;
 use super::ordering::Order;
 use super::{Engine, Limited};
-use crate::config::model::{BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
+use crate::config::model::{BODY_PART, BatchBody, Config, Destination as Settings, Routing, Scheme, Url};
 use crate::format::Framing;
 use crate::http::{Target, TargetError};
 use crate::metrics::Counters;
@@ -258,7 +258,7 @@ impl Engine {
             handshakes: Vec::new(),
             deadlines: Chain::default(),
             budget: Budget::new(&shared.pool),
-            largest_body: super::room::largest_body(config.executors.in_flight_bytes),
+            largest_body: usize::try_from(config.executors.in_flight_bytes / BODY_PART).unwrap_or(usize::MAX),
             bodies: Bodies::default(),
             unsealed: Vec::new(),
             batches: OpenBatches::default(),
