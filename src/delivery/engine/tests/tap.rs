@@ -158,6 +158,27 @@ fn at_its_deadline_a_record_says_whether_it_was_sent() {
 }
 
 #[test]
+fn at_the_limit_of_a_drain_a_record_says_so_and_whether_it_was_sent() {
+    let mut config = config(1);
+    config.destinations[0].max_connections_per_endpoint = 1;
+    config.limits.drain = Duration::from_secs(1);
+    let mut rig = tapped(&config, ALL);
+    rig.send(2);
+    rig.connect();
+    let now = rig.now;
+    rig.engine.drain(now);
+    rig.now = rig.engine.drain_until().unwrap();
+    rig.tick();
+    assert_eq!(rig.codes(), [11, 11]);
+    let shown = seen(&mut rig);
+    let told = |event: &Value| (event["note"].clone(), event["destinations"][0]["error"].clone());
+    let told: Vec<_> = shown.iter().map(told).collect();
+    let over = Value::from("limits.drain passed");
+    assert_eq!(told, [(over.clone(), "not answered within limits.drain".into()), (over, Value::Null)]);
+    nothing_is_left(&mut rig);
+}
+
+#[test]
 fn a_record_of_which_a_destination_became_unhealthy_while_another_one_was_tested_says_so() {
     let mut rig = tapped(&config(2), ALL);
     let break_url = |rig: &mut Rig, endpoint: usize| {
