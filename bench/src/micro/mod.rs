@@ -1,12 +1,14 @@
 //! `ringpost-bench micro`: the time and the allocations of the steps that every record takes, one at a time.
 
 mod allocations;
+mod engine;
 mod rivals;
 mod samples;
 
 use apache_avro::writer::datum::GenericDatumWriter;
 use ringpost::config::model::{Avro, BinSet, BinTransforms, Format, NameTransform};
 use ringpost::delivery::gzip::Gzip;
+use ringpost::delivery::tap::{Filter, Share};
 use ringpost::delivery::window::AckWindow;
 use ringpost::format::{AvroSchema, Formatter, Notes};
 use ringpost::metrics::recorder::{Recorder, nanos};
@@ -127,6 +129,9 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
         ("gzip of flat-json", zip(body, &flat, limits)?),
         ("ack window", ack_window()),
         ("figures", figures()),
+        ("engine", engine::whole(body, None)?),
+        ("  one of 1,000 tapped", engine::whole(body, Some(tap(Share::of(0.001).unwrap_or(Share::ALL))))?),
+        ("  all tapped", engine::whole(body, Some(tap(Share::ALL)))?),
         // The same from the message's bytes on, each beside the library that is known for it.
         ("decode + json", both(&typed)),
         ("decode + flat-json", both(&flat)),
@@ -136,6 +141,10 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
         ("decode + avro", both(&avro)),
         ("  by apache-avro", Box::new(move |body, out| rivals::apache_avro(&writer, body, out))),
     ])
+}
+
+fn tap(share: Share) -> Filter {
+    Filter { namespace: None, set: None, destination: None, failed: false, share }
 }
 
 /// A prefix for every bin but one, which is dropped; the names are remembered after the first record.
