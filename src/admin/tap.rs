@@ -31,8 +31,7 @@ pub struct Asked {
 /// # Errors
 /// What is wrong with which parameter.
 pub fn asked(query: &str, destinations: &[&str]) -> Result<Asked, String> {
-    let filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
-    let mut asked = Asked { filter, limit: LIMIT, time: Duration::from_secs(SECONDS) };
+    let mut asked = Asked { filter: Filter::ALL, limit: LIMIT, time: Duration::from_secs(SECONDS) };
     let mut seen = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

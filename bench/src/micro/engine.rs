@@ -13,6 +13,7 @@ use ringpost::delivery::table::Key;
 use ringpost::delivery::tap::Filter;
 use ringpost::time::{Now, Time};
 use ringpost::wire::ack;
+use ringpost::wire::frame::{self, FrameKind};
 
 use super::{ARRIVAL_MS, Step, stopwatch};
 
@@ -90,9 +91,7 @@ impl Rig {
 
     /// One more record of the next read.
     fn add(&mut self, message: &[u8]) {
-        let length = (message.len() as u64).to_be_bytes();
-        self.frames.extend_from_slice(&[2, 3]);
-        self.frames.extend_from_slice(length.last_chunk::<6>().unwrap_or(&[0; 6]));
+        self.frames.extend_from_slice(&frame::header(FrameKind::Message, message.len()));
         self.frames.extend_from_slice(message);
         self.waiting += 1;
     }
@@ -115,8 +114,8 @@ impl Rig {
             self.engine.connection_receive(*connection, OK, self.now);
         }
         let acks = self.engine.source_output(self.source, self.now);
-        let (bytes, delivered) =
-            (acks.len(), acks.chunks(ack::encode(0).len()).filter(|ack| ack.get(13) == Some(&0)).count());
+        let (bytes, codes) = (acks.len(), acks.chunks(ack::SIZE).map(ack::code));
+        let delivered = codes.filter(|code| *code == Some(ack::OK)).count();
         self.engine.source_wrote(self.source, bytes);
         while self.engine.next_wake().is_some() {}
         while self.engine.next_tapped().is_some() {}

@@ -103,6 +103,7 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
     let schema: &'static apache_avro::Schema = Box::leak(Box::new(apache_avro::Schema::parse_str(&text)?));
     let writer = GenericDatumWriter::builder(schema).build()?;
     let record = decode(body)?;
+    let one_of_1000 = Share::of(0.001).ok_or("0.001 is no share")?;
     let encode = |format: &Format| -> Step<'_> {
         let (mut formatter, mut notes) = (Formatter::new(format, limits), Notes::default());
         Box::new(move |_, out| formatter.encode(black_box(&record), ARRIVAL_MS, out, &mut notes))
@@ -130,8 +131,8 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
         ("ack window", ack_window()),
         ("figures", figures()),
         ("engine", engine::whole(body, None)?),
-        ("  one of 1,000 tapped", engine::whole(body, Some(tap(Share::of(0.001).unwrap_or(Share::ALL))))?),
-        ("  all tapped", engine::whole(body, Some(tap(Share::ALL)))?),
+        ("  one of 1,000 tapped", engine::whole(body, Some(Filter { share: one_of_1000, ..Filter::ALL }))?),
+        ("  all tapped", engine::whole(body, Some(Filter::ALL))?),
         // The same from the message's bytes on, each beside the library that is known for it.
         ("decode + json", both(&typed)),
         ("decode + flat-json", both(&flat)),
@@ -141,10 +142,6 @@ fn steps(body: &[u8]) -> Result<Vec<(&'static str, Step<'_>)>, Box<dyn Error>> {
         ("decode + avro", both(&avro)),
         ("  by apache-avro", Box::new(move |body, out| rivals::apache_avro(&writer, body, out))),
     ])
-}
-
-fn tap(share: Share) -> Filter {
-    Filter { namespace: None, set: None, destination: None, failed: false, share }
 }
 
 /// A prefix for every bin but one, which is dropped; the names are remembered after the first record.

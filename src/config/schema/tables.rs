@@ -75,35 +75,40 @@ static SERVICE: Section = Section {
     ],
 };
 
-// What every `tls` section has, and what those of a listening port have.
+// What every `tls` section has.
 const KEY_PROTOCOLS: Key = works("protocols", List(&Text), "TLS versions; TLSv1.2 and TLSv1.3 unless set.");
 const KEY_CIPHERS: Key = works("ciphers", List(&Text), "Cipher suites by their IANA or Java names.");
-const KEY_PEER_NAMES: Key =
-    works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names.");
 const KEY_CERTIFICATE: Key =
     works("certificate-file", Text, "In place of `key-store`: the certificate and its chain, PEM.");
 const KEY_PRIVATE_KEY: Key = works("private-key-file", Text, "The private key, when it is in a file of its own.");
 const KEY_PASSWORD: Key = works("key-password-file", Text, "File whose first line is the private key's password.");
 const KEY_AUTHORITIES: Key = works("ca-file", Text, "In place of `trust-store`: authorities, PEM.");
-const KEY_SERVER_STORE: Key = section("key-store", &STORE, "The server's certificate and private key.");
-const KEY_CLIENT_TRUST: Key = section("trust-store", &STORE, "Authorities of client certificates.");
+
+/// The keys that are given, and those that the TLS of every listening port has.
+macro_rules! listening_tls {
+    ($($own:expr),* $(,)?) => {
+        &[
+            $($own,)*
+            section("key-store", &STORE, "The server's certificate and private key."),
+            section("trust-store", &STORE, "Authorities of client certificates."),
+            KEY_PROTOCOLS,
+            KEY_CIPHERS,
+            works("allowed-peer-names", List(&Text), "A client has to show a certificate for one of these names."),
+            KEY_CERTIFICATE,
+            KEY_PRIVATE_KEY,
+            KEY_PASSWORD,
+            KEY_AUTHORITIES,
+        ]
+    };
+}
 
 static SERVICE_TLS: Section = Section {
     path: "service.tls",
     short: None,
-    keys: &[
+    keys: listening_tls![
         works("port", List(&PORT), "TLS ports for XDR, each bound on each address."),
         works("ports", List(&PORT), "Early spelling of `port`."),
         works("address", List(&Text), "IP addresses to bind; 0.0.0.0 unless set."),
-        KEY_SERVER_STORE,
-        KEY_CLIENT_TRUST,
-        KEY_PROTOCOLS,
-        KEY_CIPHERS,
-        KEY_PEER_NAMES,
-        KEY_CERTIFICATE,
-        KEY_PRIVATE_KEY,
-        KEY_PASSWORD,
-        KEY_AUTHORITIES,
     ],
 };
 
@@ -137,21 +142,7 @@ static MANAGE: Section = Section {
     ],
 };
 
-static MANAGE_TLS: Section = Section {
-    path: "service.manage.tls",
-    short: None,
-    keys: &[
-        KEY_SERVER_STORE,
-        KEY_CLIENT_TRUST,
-        KEY_PROTOCOLS,
-        KEY_CIPHERS,
-        KEY_PEER_NAMES,
-        KEY_CERTIFICATE,
-        KEY_PRIVATE_KEY,
-        KEY_PASSWORD,
-        KEY_AUTHORITIES,
-    ],
-};
+static MANAGE_TLS: Section = Section { path: "service.manage.tls", short: None, keys: listening_tls![] };
 
 static DESTINATION: Section = Section {
     path: "destinations.NAME",

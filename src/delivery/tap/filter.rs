@@ -46,6 +46,9 @@ pub struct Candidate<'a> {
 }
 
 impl Filter {
+    /// Every record.
+    pub const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
+
     /// Whether it wants this record, the share aside.
     pub(super) fn matches(&self, candidate: &Candidate<'_>) -> bool {
         self.namespace.as_deref().is_none_or(|wanted| candidate.namespace == Some(wanted))

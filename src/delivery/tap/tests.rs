@@ -1,7 +1,7 @@
 use super::*;
 use crate::format::ContentType;
 
-const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
+const ALL: Filter = Filter::ALL;
 
 fn taps(filters: &[Filter]) -> Taps {
     let mut taps = Taps::new(0, DecodeLimits { max_depth: 8 });

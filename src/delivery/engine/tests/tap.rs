@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::model::{Header, HeaderValue, Secret};
-use crate::delivery::tap::{Filter, Share};
+use crate::delivery::tap::Filter;
 
-const ALL: Filter = Filter { namespace: None, set: None, destination: None, failed: false, share: Share::ALL };
+const ALL: Filter = Filter::ALL;
+
 fn tapped(config: &Config, filter: Filter) -> Rig {
     let mut rig = Rig::new(config);
     rig.engine.set_taps(3, &[(1, filter)]);
